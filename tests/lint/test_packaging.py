@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The three ways to install: editable (this run), wheel, collection archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+def _run(argv: list[str], cwd: Path, **env: str) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    place = tmp_path_factory.mktemp("wheel")
+    _run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(place), str(checkout)],
+        place,
+    )
+    return next(place.glob("*.whl"))
+
+
+def test_wheel_carries_the_collection(wheel: Path, checkout: Path) -> None:
+    """Every module, role, playbook and experiment of the checkout is in the wheel."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tracked = _run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard",
+         "plugins", "roles", "playbooks", "experiments", "meta", "galaxy.yml"],
+        checkout,
+    ).split()  # fmt: skip
+    assert tracked
+    missing = [p for p in tracked if f"ansible_collections/nvmelab/bench/{p}" not in names]
+    assert missing == []
+
+
+def test_installed_wheel_finds_its_modules(wheel: Path, tmp_path: Path) -> None:
+    """From an environment that knows no checkout, ansible-doc shows modules and roles."""
+    place = tmp_path / "venv"
+    venv.create(place, with_pip=False, symlinks=True)
+    site = next(place.glob("lib/python*/site-packages"))
+    shutil.unpack_archive(wheel, site, "zip")
+    # Ansible itself is borrowed from the running environment, minus the editable link.
+    borrowed = next(p for p in sys.path if p.endswith("site-packages"))
+    code = (
+        "import sys; sys.path.append(sys.argv.pop(1));"
+        "from ansible.cli.doc import main; sys.argv[0] = 'ansible-doc'; main()"
+    )
+    home = {"ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}
+    modules = _run(
+        [str(place / "bin/python"), "-c", code, borrowed, "-l", "-j", "nvmelab.bench"],
+        tmp_path, **home,
+    )  # fmt: skip
+    assert "nvmelab.bench.fio_facts" in json.loads(modules)
+    roles = _run(
+        [str(place / "bin/python"), "-c", code, borrowed, "-t", "role", "-l", "-j"],
+        tmp_path, **home,
+    )  # fmt: skip
+    assert "nvmelab.bench.guest_image" in json.loads(roles)
+
+
+def test_collection_builds_without_the_workshop(checkout: Path, tmp_path: Path) -> None:
+    """`ansible-galaxy collection build` makes an archive with the product and nothing else."""
+    _run(["ansible-galaxy", "collection", "build", "--output-path", str(tmp_path)], checkout)
+    with tarfile.open(next(tmp_path.glob("nvmelab-bench-*.tar.gz"))) as archive:
+        tops = {name.split("/")[0] for name in archive.getnames()}
+    assert {"plugins", "roles", "playbooks", "experiments", "meta", "README.md"} <= tops
+    assert tops.isdisjoint({"py", "tests", "molecule", ".venv", ".cache", "results", "inventories"})
+
+
+def test_documentation_of_every_module_can_be_read(checkout: Path) -> None:
+    """ansible-doc reads each module's documentation, examples and return values."""
+    modules = [f"nvmelab.bench.{p.stem}" for p in (checkout / "plugins/modules").glob("*.py")]
+    assert modules
+    shown = json.loads(_run(["ansible-doc", "-j", *modules], checkout))
+    for name in modules:
+        assert shown[name]["doc"]["short_description"], name
+        assert shown[name]["examples"], name
+        assert shown[name]["return"], name
