@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Text for the terminal: plain tables, and what a closed pipe or a narrow encoding does to them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def out(text: str) -> None:
+    """Write the text and a line end to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def err(text: str) -> None:
+    """Write the text and a line end to standard error, after what was printed before."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def setup() -> None:
+    """Let a character that the terminal's encoding lacks show as ``?`` instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def close_quietly() -> None:
+    """Stop writing to a pipe whose reader went away, also in Python's last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def table(
+    headers: Sequence[str], lines: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+) -> str:
+    """Return the lines under their headers, in columns two blanks apart.
+
+    ``right`` names the headers of columns that are aligned right: numbers.
+    """
+    cells = [[_one_line(cell) for cell in line] for line in (headers, *lines)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(headers))]
+    numeric = {i for i, header in enumerate(headers) if header in right}
+    aligned = (
+        "  ".join(
+            cell.rjust(width) if i in numeric else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    )
+    return "\n".join(aligned)
+
+
+def _one_line(text: str) -> str:
+    """Return the text with what would break a table, or drive a terminal, made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
