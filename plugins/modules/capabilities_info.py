@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The nvmelab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: capabilities_info
+short_description: Find out which paths to a device this lab host can run
+description:
+  - Asks the QEMU, qemu-storage-daemon, SPDK and fio that are there what they can do, and tells
+    which guest image and which accelerator a guest would have.
+  - KVM counts only when a guest has booted under it to its SSH login, for C(/dev/kvm) may be
+    there and guests hang all the same. That is tried once for each boot of the host, QEMU and
+    kernel.
+  - Answers are kept in the lab directory, so that only a changed program is asked again.
+version_added: 0.1.0
+author:
+  - The nvmelab authors (@nvmelab)
+options:
+  root:
+    description: The lab directory.
+    type: path
+    default: /var/lib/nvmelab
+  qemu_path:
+    description: QEMU to use. By default the one on C(PATH).
+    type: path
+  spdk_directory:
+    description:
+      - SPDK's source tree with its build, or the folder of its programs. By default C(PATH).
+    type: path
+  accelerator:
+    description:
+      - V(auto) tries KVM and falls back to TCG, V(tcg) does not try, V(kvm) fails when KVM is not
+        usable.
+    type: str
+    choices: [auto, tcg, kvm]
+    default: auto
+  accelerator_deadline_s:
+    description: How long a guest may take to its login under KVM, in seconds.
+    type: float
+    default: 20
+attributes:
+  check_mode:
+    support: full
+    description: Reads only, but for the answers it keeps in the lab directory.
+"""
+
+EXAMPLES = r"""
+- name: Ask what this host can run
+  nvmelab.bench.capabilities_info:
+  register: lab
+
+- name: Say so
+  ansible.builtin.debug:
+    msg: "{{ lab.capabilities.accelerator.name }}: {{ lab.capabilities.accelerator.reason }}"
+"""
+
+RETURN = r"""
+capabilities:
+  description: What this host can do. What is not there is null.
+  returned: success
+  type: dict
+  contains:
+    schema_version:
+      description: Of this dictionary.
+      type: int
+    cpu_count:
+      description: CPUs that processes here may use.
+      type: int
+    memory_mib:
+      description: Memory of the host, in MiB.
+      type: int
+    kernel:
+      description: The host's kernel release.
+      type: str
+    is_virtual_machine:
+      description: Whether the host is itself a guest.
+      type: bool
+    qemu:
+      description:
+        - QEMU's path, version, devices (each with its properties), objects, block_drivers,
+          accelerators, panic_actions and qboot firmware.
+      type: dict
+    qemu_storage_daemon:
+      description: Its path, version and exports.
+      type: dict
+    spdk:
+      description: Paths of nvmf_tgt and vhost, and their version.
+      type: dict
+    fio:
+      description: Path, version and engines of the host's fio.
+      type: dict
+    guest_image:
+      description: The image that guests are started from.
+      type: dict
+    accelerator:
+      description: Its name, kvm_usable (null when not tried), the reason, and details of a failure.
+      type: dict
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.capabilities import probe
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+
+ARGUMENTS = {
+    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    "qemu_path": {"type": "path"},
+    "spdk_directory": {"type": "path"},
+    "accelerator": {"type": "str", "choices": ["auto", "tcg", "kvm"], "default": "auto"},
+    "accelerator_deadline_s": {"type": "float", "default": 20},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    options = module.params
+    try:
+        found = probe(
+            Path(options["root"]),
+            qemu_path=options["qemu_path"],
+            spdk_directory=options["spdk_directory"],
+            wanted_accelerator=options["accelerator"],
+            accelerator_deadline_s=options["accelerator_deadline_s"],
+        )
+    except (OSError, NvmelabError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, capabilities=found)
+
+
+if __name__ == "__main__":
+    main()
