@@ -91,13 +91,13 @@ def test_second_run_changes_nothing_but_the_results(lab: Lab, tiny_run: dict[str
 
 def test_collect_twice_changes_nothing(lab: Lab, tiny_run: dict[str, Any]) -> None:
     """`python -m nvmelab collect` finds nothing new after full-bench has collected."""
-    tree = {p: p.stat().st_mtime_ns for p in sorted(lab.store.rglob("*"))}
+    tree = {p: p.stat().st_mtime_ns for p in sorted((lab.store / "runs").rglob("*"))}
     done = lab.run(
         lab.nvmelab("collect", "-i", "inventories/lab", "-e", f"nvmelab_root={lab.root}")
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing new" in done.stdout
-    assert {p: p.stat().st_mtime_ns for p in sorted(lab.store.rglob("*"))} == tree
+    assert {p: p.stat().st_mtime_ns for p in sorted((lab.store / "runs").rglob("*"))} == tree
 
 
 def test_show_and_list_answer(lab: Lab, tiny_run: dict[str, Any]) -> None:
