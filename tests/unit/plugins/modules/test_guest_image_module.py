@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module guest_image, run as Ansible runs it, as far as it goes without a build."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.cloud_image import CloudImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.debian_image import DebianImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.lab_keys import lab_keys, make
+from ansible_collections.nvmelab.bench.plugins.modules import guest_image
+
+DEFAULTS = {name: spec.get("default") for name, spec in guest_image.ARGUMENTS.items()}
+
+
+def run(**params: object) -> dict[str, Any]:
+    """What the module returns in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, guest_image.__file__],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": params}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:
+    """A change is foretold, nothing fails and nothing is made."""
+    result = run(root=str(tmp_path / "lab"), _ansible_check_mode=True)
+    assert (result["changed"], result["built"], result["image"]) == (True, False, None)
+    assert not (tmp_path / "lab").exists()
+
+
+def test_check_mode_beside_keys(tmp_path: Path) -> None:
+    """With keys there the image's digest is known, but still nothing is made."""
+    make(lab_keys(tmp_path))
+    result = run(root=str(tmp_path), _ansible_check_mode=True)
+    assert (result["changed"], result["image"]) == (True, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
+
+
+def test_without_keys_it_fails_with_the_next_step(tmp_path: Path) -> None:
+    """The message of the core arrives."""
+    result = run(root=str(tmp_path))
+    assert result["failed"] is True
+    assert "run the module lab_keys first" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"image_url": "https://e.org/i.qcow2"}, "image_url, image_sha256"),
+        ({"image_url": "gopher://e.org/i", "image_sha256": "0" * 64}, "scheme 'gopher'"),
+        ({"suite": "bookworm; rm"}, "no Debian code name"),
+        ({"accelerator": "magic"}, "tcg, kvm"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_touched(
+    tmp_path: Path, params: dict[str, str], message: str
+) -> None:
+    """Key, value found and value wanted; the lab directory is not even made."""
+    result = run(root=str(tmp_path / "lab"), **params)
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert not (tmp_path / "lab").exists()
+
+
+def test_the_documentation_tells_the_arguments() -> None:
+    """Names, types, defaults and choices of the documentation are those of the module."""
+    documented = yaml.safe_load(guest_image.DOCUMENTATION)["options"]
+    facets = ("type", "elements", "default", "choices")
+    told = {
+        name: {facet: spec[facet] for facet in facets if facet in spec}
+        for name, spec in documented.items()
+    }
+    assert told == guest_image.ARGUMENTS
+
+
+def test_the_source_follows_the_url() -> None:
+    """An URL makes it a cloud image, none a build; packages reach both."""
+    built = guest_image.source_of(DEFAULTS)
+    assert isinstance(built, DebianImage)
+    assert built.suite == "bookworm"
+    cloud = guest_image.source_of(
+        {**DEFAULTS, "image_url": "https://e.org/i", "image_sha256": "0" * 64}
+    )
+    assert isinstance(cloud, CloudImage)
+    assert cloud.packages == built.packages
