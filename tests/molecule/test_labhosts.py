@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab hosts themselves: up, broken in the middle, and down without a trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_scenarios import CHECKOUT, traces
+
+TOOL = str(CHECKOUT / "tests/lab/labhosts.py")
+
+
+@pytest.fixture
+def folder() -> Path:
+    """A lab beside the one of the scenarios; its image is theirs, so that none is built twice."""
+    place = CHECKOUT / ".cache" / "lab" / "own-test"
+    place.mkdir(parents=True, exist_ok=True)
+    image = Path(labhosts(place.parent, "image").stdout.strip())
+    if not (place / image.name).exists():
+        (place / image.name).symlink_to(image)
+    return place
+
+
+def labhosts(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What the tool answers."""
+    environment = {**os.environ, "NVMELAB_LAB_DIRECTORY": str(folder), **variables}
+    return subprocess.run(
+        [sys.executable, TOOL, *words], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_up_twice_and_down_twice(folder: Path) -> None:
+    """A second `up` starts nothing anew, `down` leaves no trace, and can be repeated."""
+    before = set(traces())
+    try:
+        assert labhosts(folder, "up", "2").stderr == ""
+        processes = [(folder / name / "process").read_text() for name in ("h1", "h2")]
+        assert labhosts(folder, "up", "2").returncode == 0
+        assert processes == [(folder / name / "process").read_text() for name in ("h1", "h2")]
+    finally:
+        done = labhosts(folder, "down")
+    assert done.stderr == ""
+    assert set(traces()) <= before
+    assert labhosts(folder, "down").returncode == 0
+    pids = [int(text.split()[0]) for text in processes]
+    assert [pid for pid in pids if is_alive(pid)] == []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_failed_up_takes_everything_back(folder: Path, tmp_path: Path) -> None:
+    """When nspawn cannot start, the message has its words and nothing is left behind."""
+    stub = tmp_path / "systemd-nspawn"
+    stub.write_text("#!/bin/sh\necho no container today >&2\nexit 1\n")
+    stub.chmod(0o755)
+    before = set(traces())
+    done = labhosts(folder, "up", "1", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "no container today" in done.stderr
+    assert set(traces()) <= before
+    assert not (folder / "h1").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["up"], ["up", "0"], ["up", "many"], ["sideways"]])
+def test_words_that_make_no_sense(folder: Path, words: list[str]) -> None:
+    """The usage is shown and nothing is done."""
+    done = labhosts(folder, *words)
+    assert done.returncode == 1
+    assert "usage: labhosts.py up N" in done.stderr
+
+
+def test_a_host_that_is_not_there(folder: Path) -> None:
+    """The message names the host and those that are there."""
+    done = labhosts(folder, "stop", "h7")
+    assert "no lab host 'h7'; there are: none" in done.stderr
