@@ -63,9 +63,9 @@ def execute(job: Job) -> str:
     directory = job.directory
     plan = directory.plan()
     executor = _Executor(job, plan)
-    executor.begin()
     interruption = fault = None
     try:
+        executor.begin()
         executor.run()
     except InterruptedRun as asked:
         interruption = str(asked)

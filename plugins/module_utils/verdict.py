@@ -77,6 +77,8 @@ def run_verdict(
             first.setdefault(entry["code"], entry["text"])
             counts[entry["code"]] = counts.get(entry["code"], 0) + 1
     total = len(point_verdicts)
+    if not total:
+        return verdict([reason("no-points", "no point was measured: there is nothing to trust")])
     reasons = [reason(code, f"{text} ({_of(counts[code], total)})") for code, text in first.items()]
     return verdict([*reasons, *_change_reasons(before, after)])
 

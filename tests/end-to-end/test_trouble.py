@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -151,15 +153,19 @@ def test_control_node_killed(lab: Lab, tiny_run: dict[str, Any], tmp_path: Path)
     assert json.loads(shown.stdout) == ["interrupted"]
 
 
-def test_no_space_for_results(lab: Lab, tiny_run: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["192k", "600k"], ids=["at-the-start", "in-mid-sweep"])
+def test_no_space_for_results(lab: Lab, tiny_run: dict[str, Any], size: str) -> None:
     """A full file system under the run directory ends the run by its name, and hangs nobody."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount a small tmpfs")
-    place = tmp_path / "root"
-    (place / "runs").mkdir(parents=True)
+    # A short path: below it stand unix sockets, whose paths may have 107 bytes.
+    place = Path(tempfile.mkdtemp(prefix="nvl-"))
+    (place / "runs").mkdir()
     for shared in ("images", "keys", "cache"):
         (place / shared).symlink_to(lab.root / shared)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", place / "runs"], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place / "runs"], check=True
+    )
     try:
         done = lab.run(
             lab.playbook("full-bench", "-e", f"nvmelab_experiment={SLOW}",
@@ -169,6 +175,7 @@ def test_no_space_for_results(lab: Lab, tiny_run: dict[str, Any], tmp_path: Path
         assert "No space left on device" in done.stdout, done.stdout[-4000:]
     finally:
         subprocess.run(["umount", place / "runs"], check=True)
+        shutil.rmtree(place)
     assert lab.processes() == []
 
 

@@ -90,6 +90,8 @@ def test_run_names_each_code_once_with_its_count() -> None:
     ]
 
 
-def test_run_of_nothing_is_clean_of_reasons() -> None:
-    """No point, no conditions: nothing to blame, which the state of the run tells otherwise."""
-    assert verdict.run_verdict([], {}, {}) == {"state": "clean", "reasons": []}
+def test_run_of_nothing_is_not_clean() -> None:
+    """A run without a point must not wear the badge that numbers can be trusted."""
+    judged = verdict.run_verdict([], {}, {})
+    assert judged["state"] == "tainted"
+    assert [one["code"] for one in judged["reasons"]] == ["no-points"]
