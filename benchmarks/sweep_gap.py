@@ -17,12 +17,12 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
     sweep_plan,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.run_directory import RunDirectory
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
 TARGET_S = 0.3
 FIO = {"rw": "randread", "ioengine": "null", "size": "1g", "time_based": 1, "runtime": "200ms"}

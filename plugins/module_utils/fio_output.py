@@ -18,18 +18,18 @@ import os
 from dataclasses import dataclass
 from typing import Iterable, Iterator, List, Optional, Tuple, Union
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio_documents import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.documents import (
     Document,
     FioOutputError,
     iter_documents,
     text_of,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio_job_rows import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.job_rows import (
     FailedJob,
     Origin,
     rows_of_document,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio_row import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.row import (
     DIRECTIONS,
     ROW_KEYS,
     FioRow,

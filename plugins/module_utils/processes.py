@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
-from ansible_collections.nvmelab.bench.plugins.module_utils.cpu_affinity import affinity
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import affinity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

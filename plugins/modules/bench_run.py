@@ -131,17 +131,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import (
-    agent_connection,
-    executor,
-    executor_daemon,
-    run_result,
-)
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.run_directory import RunDirectory
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    agent_connection,
+    executor,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    daemon as executor_daemon,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    result as run_result,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["started", "result", "stopped"], "default": "started"},

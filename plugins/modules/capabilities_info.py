@@ -104,8 +104,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.capabilities import probe
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 
 ARGUMENTS = {
     "root": {"type": "path", "default": "/var/lib/nvmelab"},

@@ -98,14 +98,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
-    run_result,
     sweep_plan,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.run_directory import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    result as run_result,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import (
     RunDirectory,
     RunDirectoryError,
     try_lock,

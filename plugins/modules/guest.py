@@ -207,8 +207,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest import load_guest
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest_state import start_guest, stop
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import load_guest
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import start_guest, stop
 
 BACKEND = {
     "kind": {"type": "str", "choices": ["null-co", "ram", "raw-file"], "required": True},

@@ -134,10 +134,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.cloud_image import CloudImage
-from ansible_collections.nvmelab.bench.plugins.module_utils.debian_image import DebianImage
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest_image import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.cloud_image import CloudImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import DebianImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_image import (
     ImageSource,
     ensure,
     summary,

@@ -58,7 +58,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.lab_keys import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys import (
     lab_keys,
     make,
     missing,

@@ -79,8 +79,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import run_archives
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import archives as run_archives
 
 ARGUMENTS = {
     "root": {"type": "path", "default": "/var/lib/nvmelab"},

@@ -144,8 +144,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest_state import start_target, stop
-from ansible_collections.nvmelab.bench.plugins.module_utils.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import start_target, stop
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
     KINDS,
     load_target,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m nvmelab``: arguments, help and exit codes; the work is in :mod:`nvmelab.commands`."""
+"""``python -m nvmelab``: arguments, help, exit codes; :mod:`nvmelab.commands` does the work."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from nvmelab import __version__, console
-from nvmelab import arguments_lab as lab
-from nvmelab import arguments_results as results
-from nvmelab.arguments import Parser
+from nvmelab import __version__
+from nvmelab.commands import arguments_lab as lab
+from nvmelab.commands import arguments_results as results
+from nvmelab.commands import console
+from nvmelab.commands.arguments import Parser
 from nvmelab.errors import NvmelabError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         # Some 0.1 s, which --help and a usage error need not wait for.
-        from nvmelab import commands  # noqa: PLC0415
+        from nvmelab.commands import handlers as commands  # noqa: PLC0415
 
         code = commands.COMMANDS[args.command](args)
         sys.stdout.flush()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from fake_runs import Lab, fake_run
 
-from nvmelab.report import render_html
+from nvmelab.show.report import render_html
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.image_build import remove_tree
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import remove_tree
 
 HALT_S = 15
 

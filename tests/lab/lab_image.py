@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import debian_archive
-from ansible_collections.nvmelab.bench.plugins.module_utils.image_build import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.image import debian_archive
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import (
     remove_tree,
     run_logged,
 )

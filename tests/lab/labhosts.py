@@ -25,7 +25,7 @@ from pathlib import Path
 import lab_image
 from lab_host import Host, LabError, run
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.image_build import tail
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import tail
 
 HERE = Path(__file__).resolve().parent
 READY_S = 30

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+COLLECTION = ".collections/ansible_collections/nvmelab/bench"
 LINTERS = {
     "ruff": ["ruff", "check", "."],
     "ruff-format": ["ruff", "format", "--check", "."],
     "mypy-package": ["mypy", "-p", "nvmelab"],
-    "mypy-plugins": ["mypy", "-p", "ansible_collections.nvmelab.bench.plugins.module_utils"],
+    "mypy-plugins": ["mypy", f"{COLLECTION}/plugins/module_utils"],
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint": ["ansible-lint", "--offline", "--strict"],
 }

@@ -15,7 +15,7 @@ from functools import lru_cache
 import pytest
 from fio_test_files import CORPUS, FIXTURES
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio_histogram import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.histogram import (
     percentiles_from_bins,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio_output import (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
-from ansible_collections.nvmelab.bench.plugins.module_utils.cpu_affinity import AffinityError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import AffinityError
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process, ProcessError
 
 

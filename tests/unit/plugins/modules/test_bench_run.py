@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from module_runs import run_module
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.run_directory import RunDirectory
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 from ansible_collections.nvmelab.bench.plugins.modules import bench_run
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))

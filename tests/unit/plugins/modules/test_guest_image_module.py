@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.cloud_image import CloudImage
-from ansible_collections.nvmelab.bench.plugins.module_utils.debian_image import DebianImage
-from ansible_collections.nvmelab.bench.plugins.module_utils.lab_keys import lab_keys, make
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.cloud_image import CloudImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import DebianImage
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys import lab_keys, make
 from ansible_collections.nvmelab.bench.plugins.modules import guest_image
 
 DEFAULTS = {name: spec.get("default") for name, spec in guest_image.ARGUMENTS.items()}

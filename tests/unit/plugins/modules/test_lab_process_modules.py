@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import guest_state
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest import state as guest_state
 from ansible_collections.nvmelab.bench.plugins.modules import (
     capabilities_info,
     guest,

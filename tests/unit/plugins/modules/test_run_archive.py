@@ -8,7 +8,7 @@ from pathlib import Path
 
 from module_runs import run_module
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import executor
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor
 from ansible_collections.nvmelab.bench.plugins.modules import run_archive
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))

@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, The nvmelab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run directory holds, small enough to be a module's result."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Mapping
+
+from ansible_collections.nvmelab.bench.plugins.module_utils import fio_output
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import manifest
+
+if TYPE_CHECKING:
+    from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
+
+# ansible-runner hands on an empty result, without a word, above 700 000 characters.
+ROWS_CHARACTERS_MAX = 600_000
+RUN_COLUMNS = (
+    *("run_id", "host", "state", "reason", "started_at", "finished_at", "experiment", "verdict"),
+    *("points_planned", "points_done", "points_failed", "durations_s", "skips"),
+)
+POINT_COLUMNS = ("stack", "workload", "environment", "repetition", "runs_on")
+ROW_COLUMNS = (
+    *("job_name", "direction", "is_aggregate", "rw", "bs", "iodepth", "numjobs", "ioengine"),
+    *("iops", "bw_bytes_per_s", "total_ios", "runtime_ms", "clat_mean_ns", "clat_p50_ns"),
+    *("clat_p99_ns", "clat_p99_9_ns", "lat_mean_ns", "error"),
+)
+
+
+def summary(directory: RunDirectory) -> dict[str, Any]:
+    """Return the manifest's essentials and the rows of all good points, without histograms.
+
+    Keys: ``run`` (essentials, counts, verdict, durations), ``rows``, ``rows_left_out``: how many
+    rows there are when they were too many to hand over, else 0.
+    """
+    content = directory.manifest() or {}
+    run = {name: content.get(name) for name in RUN_COLUMNS}
+    rows = rows_of(directory)
+    is_small = len(json.dumps(rows)) <= ROWS_CHARACTERS_MAX
+    return {
+        "run": run,
+        "rows": rows if is_small else [],
+        "rows_left_out": 0 if is_small else len(rows),
+    }
+
+
+def rows_of(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Return one row a good point, job and direction, in plan order."""
+    rows = []
+    for record in manifest.records_of(directory):
+        if record["state"] == "ok":
+            rows += _rows(directory, record)
+    return rows
+
+
+def failure(directory: RunDirectory) -> str:
+    """Return one text that says why a run is not complete and where to look.
+
+    Raises:
+        RunDirectoryError: the run left nothing that could be read.
+    """
+    content = directory.manifest()
+    log = directory.logs / "executor.log"
+    if content is None:
+        return f"run {directory.run_id}: the executor wrote no manifest; see {log}"
+    failed = content["points_failed"]
+    reason = content["reason"] or "no reason given"
+    parts = [f"run {directory.run_id}: {content['state']}: {reason}"]
+    if failed:
+        parts.append(f"failed points: {_names(failed)}")
+    parts.append(f"logs: {directory.logs}")
+    return "; ".join(parts)
+
+
+def _names(failed: list[Mapping[str, Any]], shown: int = 12) -> str:
+    names = [str(one["id"]) for one in failed]
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _rows(directory: RunDirectory, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    head = {"point": record["id"], **{name: record[name] for name in POINT_COLUMNS}}
+    head["verdict"] = record["verdict"]["state"]
+    found = fio_output.rows_from_file(directory.fio_path(record["id"]))
+    return [{**head, **{name: getattr(row, name) for name in ROW_COLUMNS}} for row in found]

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, The nvmelab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process that serves a device to a guest, other than QEMU itself: start, check, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from ansible_collections.nvmelab.bench.plugins.module_utils import processes
+from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
+    BadInputError,
+    NvmelabError,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+AnyPath = Union[str, "os.PathLike[str]"]
+
+# Kind of a plan -> the transports that it can serve.
+KINDS = {
+    "qemu-storage-daemon": ("vhost-user",),
+    "spdk-nvmf-tgt": ("vfio-user",),
+    "spdk-vhost": ("vhost-user",),
+}
+
+
+class TargetError(NvmelabError):
+    """A storage target could not be started, or something is wrong with it."""
+
+
+@dataclass(frozen=True)
+class RunningTarget:
+    """One storage target that serves all its exports."""
+
+    name: str
+    kind: str
+    process: Process
+    directory: Path
+    sockets: dict[str, str]  # by the export's name: what QEMU connects to
+    spec: dict[str, Any]
+    backends: dict[str, Backend] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()  # files of the target that outlive it when it is killed
+
+    @property
+    def argv(self) -> list[str]:
+        """The target's whole argument list."""
+        return list(self.process.argv)
+
+    def check(self) -> None:
+        """Return when the target runs and its sockets are there.
+
+        Raises:
+            TargetError: how it ended, with the end of its log; or the socket that is gone.
+        """
+        ended = processes.exit_reason(self.process)
+        if ended:
+            said = processes.log_tail(self.process.log, 5)
+            raise TargetError(
+                f"{self.name}: {self.kind} {ended}: {said or 'it said nothing'}",
+                log=self.process.log,
+            )
+        for export, path in self.sockets.items():
+            if not Path(path).exists():
+                raise TargetError(
+                    f"{self.name}: {self.kind} runs, but the socket of {export} is gone: {path}",
+                    log=self.process.log,
+                )
+
+    def stop(self) -> None:
+        """End the target and remove all that belonged to it, but its log."""
+        processes.stop(self.process)
+        for backend in self.backends.values():
+            backends.remove(backend)
+        for path in (*self.sockets.values(), *self.leftovers):
+            Path(path).unlink(missing_ok=True)
+        state_path(self.directory, self.name).unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Write down what :func:`load_target` needs to find this target again."""
+        path = state_path(self.directory, self.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "schema_version": 1,
+            "kind": self.kind,
+            "process": self.process.to_dict(),
+            "sockets": self.sockets,
+            "spec": self.spec,
+            "backends": {name: asdict(backend) for name, backend in self.backends.items()},
+            "leftovers": list(self.leftovers),
+        }
+        write_json(path, state, durable=False)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a play wants to know of a target, as plain data."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "pid": self.process.pid,
+            "argv": self.argv,
+            "sockets": dict(self.sockets),
+            "log": self.process.log,
+        }
+
+
+def state_path(directory: AnyPath, name: str) -> Path:
+    """Return the file that remembers a running target."""
+    return Path(directory) / "targets" / f"{name}.json"
+
+
+def load_target(directory: AnyPath, name: str) -> Optional[RunningTarget]:
+    """Return the target that an earlier session started here; None when none is remembered.
+
+    Raises:
+        TargetError: what was remembered cannot be read.
+    """
+    path = state_path(directory, name)
+    if not path.exists():
+        return None
+    try:
+        state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = Path(directory) / "processes" / f"{name}.json"
+        return RunningTarget(
+            name=name,
+            kind=state["kind"],
+            process=Process.from_dict(state["process"], record=str(record)),
+            directory=Path(directory),
+            sockets=state["sockets"],
+            spec=state["spec"],
+            backends={key: Backend(**value) for key, value in state["backends"].items()},
+            leftovers=tuple(state["leftovers"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TargetError(
+            f"{path}: cannot be read ({error!r}); end the target by hand and remove that file"
+        ) from error
+
+
+def start_target(
+    spec: Mapping[str, Any], *, directory: AnyPath, capabilities: Mapping[str, Any]
+) -> RunningTarget:
+    """Return the target of a plan, all exports listening; or nothing is left of it.
+
+    Args:
+        spec: the plan's target: name, kind, cpus, exports.
+        directory: the run directory; logs, sockets, records and backends go below it.
+        capabilities: of this lab host.
+
+    Raises:
+        BadInputError: the specification cannot be meant.
+        TargetError: with the end of the target's log.
+    """
+    # Imported late: the ways there need the class above.
+    from ansible_collections.nvmelab.bench.plugins.module_utils.target import (  # noqa: PLC0415
+        qsd,
+        spdk,
+    )
+
+    _require_exports(spec)
+    starters = {
+        "qemu-storage-daemon": qsd.start,
+        "spdk-nvmf-tgt": spdk.start_nvmf_tgt,
+        "spdk-vhost": spdk.start_vhost,
+    }
+    target = starters[spec["kind"]](spec, Path(directory), capabilities)
+    target.save()
+    return target
+
+
+@contextlib.contextmanager
+def stopped_on_error(target: RunningTarget) -> Any:
+    """Stop a target when its set-up fails half way."""
+    try:
+        yield target
+    except BaseException:
+        target.stop()
+        raise
+
+
+def _require_exports(spec: Mapping[str, Any]) -> None:
+    name, kind = spec["name"], spec["kind"]
+    if kind not in KINDS:
+        raise BadInputError(f"target {name}: kind {kind!r}: wanted one of {', '.join(KINDS)}")
+    if not spec["exports"]:
+        raise BadInputError(f"target {name}: no exports; wanted at least one")
+    names = [export["name"] for export in spec["exports"]]
+    if len(set(names)) < len(names):
+        raise BadInputError(f"target {name}: two exports of one name among {', '.join(names)}")
+    for export in spec["exports"]:
+        if export["transport"] not in KINDS[kind]:
+            raise BadInputError(
+                f"target {name}: export {export['name']}: {kind} cannot serve transport "
+                f"{export['transport']!r}, only {', '.join(KINDS[kind])}"
+            )

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which parts of a stack go together, and what must hold across an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nvmelab.experiment import fio_options
+from nvmelab.experiment.located_yaml import Fault
+from nvmelab.experiment.suggest import not_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nvmelab.experiment.model import Experiment, Stack
+
+
+class Faults(ValueError):  # noqa: N818 (several faults of one part, not one error)
+    """Faults found by a validator, their paths relative to the part that it validates."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = list(faults)
+        super().__init__("; ".join(fault.message for fault in self.faults))
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What goes with one kind of storage target."""
+
+    transport: str
+    backends: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+_QEMU_BACKENDS = ("null-co", "ram", "raw-file")
+_SPDK_BACKENDS = ("bdev_malloc", "bdev_null")
+SERVERS: dict[str, _Server] = {
+    "qemu": _Server("emulated", _QEMU_BACKENDS, ("nvme", "virtio-blk", "virtio-scsi")),
+    "qemu-storage-daemon": _Server("vhost-user", _QEMU_BACKENDS, ("vhost-user-blk",)),
+    "spdk-nvmf-tgt": _Server("vfio-user", _SPDK_BACKENDS, ("vfio-user-pci",)),
+    "spdk-vhost": _Server("vhost-user", _SPDK_BACKENDS, ("vhost-user-blk",)),
+}
+_BARE = {"guest": _Server("none", ("none",), ("none",))}
+_BARE["host"] = _Server("none", ("none", "ram", "raw-file"), ("none",))
+
+DRIVERS = {
+    "nvme": "nvme",
+    "vfio-user-pci": "nvme",
+    "virtio-blk": "virtio_blk",
+    "vhost-user-blk": "virtio_blk",
+    "virtio-scsi": "virtio_scsi",
+    "none": "none",
+}
+_IOTHREAD_MODELS = ("virtio-blk", "virtio-scsi")
+
+
+def stack_faults(stack: Stack) -> Iterator[Fault]:
+    """Everything in ``stack`` that does not go with the rest of it."""
+    if stack.runs_on == "host" and stack.server != "none":
+        message = f"found {stack.server!r} with runs_on: host; allowed: none (fio needs a guest)"
+        yield Fault(("server",), message)
+        return
+    rule = _BARE[stack.runs_on] if stack.server == "none" else SERVERS[stack.server]
+    why = f"with server: {stack.server}"
+    if stack.server == "none":
+        why += f" and runs_on: {stack.runs_on}"
+    yield from _unless(stack.transport, (rule.transport,), ("transport",), why)
+    yield from _unless(stack.backend.kind, rule.backends, ("backend", "kind"), why)
+    yield from _unless(stack.device.model, rule.models, ("device", "model"), why)
+    driver = (DRIVERS[stack.device.model],)
+    yield from _unless(stack.driver, driver, ("driver",), f"with model: {stack.device.model}")
+    yield from _extras(stack)
+
+
+def _extras(stack: Stack) -> Iterator[Fault]:
+    model = stack.device.model
+    if stack.device.iothreads and model not in _IOTHREAD_MODELS:
+        message = f"found {stack.device.iothreads}; allowed: 0 with model: {model}"
+        if model == "nvme":
+            message += " (no released QEMU has an IOThread for nvme)"
+        yield Fault(("device", "iothreads"), message)
+    if stack.device.properties and model == "none":
+        yield Fault(("device", "properties"), "found properties of a device, but model is none")
+    queues = stack.device.properties.get("num-queues", 1)
+    if not isinstance(queues, int) or queues < 1:
+        message = f"found {queues!r}; wanted a whole number from 1"
+        yield Fault(("device", "properties", "num-queues"), message)
+    if stack.server == "none" and not stack.ceiling:
+        message = "found false with server: none; wanted true: such a path is a ceiling"
+        yield Fault(("ceiling",), message)
+    if stack.server_cpus is not None and stack.server in {"none", "qemu"}:
+        message = (
+            f"found {stack.server_cpus!r}, but server: {stack.server} is no process of its own"
+        )
+        yield Fault(("server_cpus",), message)
+
+
+def _unless(
+    found: str, allowed: tuple[str, ...], path: tuple[str, ...], why: str
+) -> Iterator[Fault]:
+    if found not in allowed:
+        yield Fault(path, f"{not_allowed(found, allowed)} ({why})")
+
+
+def experiment_faults(experiment: Experiment) -> Iterator[Fault]:
+    """Everything that is wrong between the parts of ``experiment``."""
+    names = [workload.name for workload in experiment.workloads]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Fault(("workloads", index, "name"), f"found {name!r} a second time")
+    baseline = experiment.compare.baseline if experiment.compare else None
+    if baseline is not None and baseline not in experiment.stacks:
+        message = not_allowed(baseline, experiment.stacks)
+        yield Fault(("compare", "baseline"), f"no stack of this file: {message}")
+    for stack_name, stack in experiment.stacks.items():
+        yield from _engine_faults(experiment, stack_name, stack)
+    for index, workload in enumerate(experiment.workloads):
+        if "runtime" not in experiment.fio | workload.options:
+            message = "no runtime here or under fio: a sweep must know when a point ends"
+            yield Fault(("workloads", index), message)
+
+
+def _engine_faults(experiment: Experiment, name: str, stack: Stack) -> Iterator[Fault]:
+    """Whether fio's engine reaches for a device exactly when the stack has one."""
+    path = ("stacks", name, "engine")
+    for workload in experiment.workloads:
+        merged = experiment.options(stack, workload)
+        engines = {str(point.get("ioengine", "psync")) for point in fio_options.expand(merged)}
+        idle = engines & fio_options.NO_DEVICE_ENGINES
+        if stack.backend.kind == "none" and (engines - idle or "size" not in merged):
+            wanted = '{ioengine: "null", size: 1g}'
+            yield Fault(path, f"backend: none leaves fio no device; wanted engine: {wanted}")
+            return
+        if stack.backend.kind != "none" and idle:
+            yield Fault(path, f"found ioengine {min(idle)!r}, which never reaches the device")
+            return

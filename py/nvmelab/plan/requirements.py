@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a lab host can run a stack: pure, a stack and capabilities in, the reason out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from nvmelab.experiment import qemu_properties
+from nvmelab.experiment.located_yaml import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nvmelab.experiment.model import Guest, Stack
+    from nvmelab.plan.host_capabilities import Capabilities, Qemu
+
+# For the reader of a skip only; what counts is what the binary lists.
+_UPSTREAM_SINCE = {"vfio-user-pci": "10.1", "iothread-vq-mapping": "9.0"}
+_IN_MEMORY = ("ram", "bdev_malloc")
+_SHARED_MEMORY = ("vhost-user", "vfio-user")
+_BLOCK_DRIVERS = {"null-co": "null-co", "ram": "file", "raw-file": "file"}
+
+
+def skip_reason(
+    stack: Stack, guest: Guest, engines: frozenset[str], capabilities: Capabilities
+) -> str | None:
+    """Why the host cannot run ``stack``, every reason joined by ``; ``, or None when it can.
+
+    ``engines`` are the fio engines that the stack's points use.
+    """
+    reasons = list(_reasons(stack, guest, engines, capabilities))
+    return "; ".join(reasons) if reasons else None
+
+
+def property_faults(stack: Stack, capabilities: Capabilities) -> list[Fault]:
+    """Properties that look like slips beside those of the host's own QEMU."""
+    model = stack.device.model
+    present = _properties(stack, capabilities.qemu) if capabilities.qemu else frozenset()
+    return [
+        Fault(("device", "properties", name), message)
+        for name in stack.device.properties
+        if model != "none" and (message := qemu_properties.fault(model, name, present=present))
+    ]
+
+
+def memory_mib(stack: Stack) -> int:
+    """The host's memory that the stack's backend fills, in MiB."""
+    return stack.backend.size_mib or 0 if stack.backend.kind in _IN_MEMORY else 0
+
+
+def _reasons(
+    stack: Stack, guest: Guest, engines: frozenset[str], capabilities: Capabilities
+) -> Iterator[str]:
+    if stack.runs_on == "host":
+        yield from _host_fio(engines, capabilities)
+        wanted_mib = memory_mib(stack)
+    else:
+        yield from _guest(engines, capabilities)
+        yield from _device(stack, capabilities.qemu)
+        yield from _server(stack, capabilities)
+        wanted_mib = guest.memory_mib + memory_mib(stack)
+    if wanted_mib > capabilities.memory_mib:
+        yield f"needs {wanted_mib} MiB of memory, the host has {capabilities.memory_mib}"
+    for name, cpus in (("server_cpus", stack.server_cpus), *_pins(stack, guest)):
+        yield from _cpus(name, cpus, capabilities)
+
+
+def _pins(stack: Stack, guest: Guest) -> tuple[tuple[str, str | None], ...]:
+    if stack.runs_on == "host":
+        return ()
+    return (("guest.cpus", guest.cpus), ("guest.iothread_cpus", guest.iothread_cpus))
+
+
+def _cpus(name: str, cpus: str | None, capabilities: Capabilities) -> Iterator[str]:
+    last = capabilities.cpu_count - 1
+    if cpus is not None and parse_cpu_list(cpus)[-1] > last:
+        yield f"{name}: {cpus}, but the host has CPUs 0-{last}"
+
+
+def _host_fio(engines: frozenset[str], capabilities: Capabilities) -> Iterator[str]:
+    if capabilities.fio is None:
+        yield "no fio on the host"
+        return
+    yield from _engines(engines, capabilities.fio.engines, f"fio {capabilities.fio.version}")
+
+
+def _guest(engines: frozenset[str], capabilities: Capabilities) -> Iterator[str]:
+    if capabilities.accelerator is None:
+        yield "no accelerator was found to run a guest"
+    image = capabilities.guest_image
+    if image is None:
+        yield "no guest image on the host"
+        return
+    yield from _engines(engines, image.fio_engines, f"fio {image.fio_version} in the guest")
+
+
+def _engines(wanted: frozenset[str], present: frozenset[str], where: str) -> Iterator[str]:
+    for engine in sorted(wanted - present):
+        if not engine.startswith("external:"):
+            yield f"{where} has no engine {engine}"
+
+
+def _device(stack: Stack, qemu: Qemu | None) -> Iterator[str]:
+    if qemu is None:
+        yield "no qemu-system-x86_64 on the host"
+        return
+    name = f"QEMU {qemu.version}"
+    missing = [d for d in qemu_properties.QEMU_DEVICES[stack.device.model] if d not in qemu.devices]
+    for device in missing:
+        yield f"{name} has no device {device}{_since(device)}"
+    if missing:
+        return
+    properties = _properties(stack, qemu)
+    for wanted in (*stack.device.properties, *_iothread_property(stack)):
+        if properties and wanted not in properties:
+            yield f"{name}: device {stack.device.model} has no property {wanted}{_since(wanted)}"
+    for wanted in sorted(_objects(stack) - qemu.objects):
+        yield f"{name} has no object {wanted}"
+    driver = _BLOCK_DRIVERS.get(stack.backend.kind) if stack.server == "qemu" else None
+    if driver and driver not in qemu.block_drivers:
+        yield f"{name} has no block driver {driver}"
+
+
+def _properties(stack: Stack, qemu: Qemu) -> frozenset[str]:
+    devices = qemu_properties.QEMU_DEVICES[stack.device.model][:1]
+    return frozenset(name for device in devices for name in qemu.devices.get(device, ()))
+
+
+def _iothread_property(stack: Stack) -> tuple[str, ...]:
+    if not stack.device.iothreads:
+        return ()
+    return ("iothread",) if stack.device.iothreads == 1 else ("iothread-vq-mapping",)
+
+
+def _objects(stack: Stack) -> frozenset[str]:
+    shared = {"memory-backend-memfd"} if stack.transport in _SHARED_MEMORY else set()
+    return frozenset(shared | ({"iothread"} if stack.device.iothreads else set()))
+
+
+def _since(name: str) -> str:
+    return f" (upstream since {_UPSTREAM_SINCE[name]})" if name in _UPSTREAM_SINCE else ""
+
+
+def _server(stack: Stack, capabilities: Capabilities) -> Iterator[str]:
+    daemon, spdk = capabilities.qemu_storage_daemon, capabilities.spdk
+    if stack.server == "qemu-storage-daemon":
+        if daemon is None:
+            yield "no qemu-storage-daemon on the host"
+        elif "vhost-user-blk" not in daemon.exports:
+            yield f"qemu-storage-daemon {daemon.version} has no export vhost-user-blk"
+    if stack.server == "spdk-nvmf-tgt" and not (spdk and spdk.nvmf_tgt):
+        yield "no SPDK nvmf_tgt on the host"
+    if stack.server == "spdk-vhost" and not (spdk and spdk.vhost):
+        yield "no SPDK vhost on the host"

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs as a table for the terminal that answers at a glance. Pure: what it returns, rich prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nvmelab import units
+from nvmelab.show import (
+    conditions,
+    ranking,
+    wording,
+)
+from nvmelab.show.summary import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nvmelab.show.summary import HostSummary, PanelKey, RunSummary
+    from nvmelab.store.records import Run
+
+_GOOD, _BAD, _QUIET = "green", "red", "dim"
+_SHOWN_FAILURES = 5
+
+
+def render_run(runs: Sequence[Run]) -> RenderableType:
+    """Return verdict, skips and one table a workload for each of the runs; at least one run."""
+    parts: list[RenderableType] = []
+    for host in summarise(runs):
+        for run in host.runs:
+            parts += [*_head(host, run), *_tables(run), Text()]
+    return Group(*parts[:-1])
+
+
+def render_runs(runs: Sequence[Run], console: Console) -> None:
+    """Print :func:`render_run` on the console."""
+    console.print(render_run(runs))
+
+
+def _head(host: HostSummary, run: RunSummary) -> list[Text]:
+    manifest = run.run.manifest
+    state = str(run.run.verdict["state"])
+    name = (manifest.get("experiment") or {}).get("name", "unnamed")
+    done, planned = (manifest.get(key) for key in ("points_done", "points_planned"))
+    title = Text.assemble(
+        (state.upper(), f"bold {_GOOD if state == 'clean' else _BAD}"),
+        f"  {_plain(name)} on {_plain(host.host)}  {_plain(run.run.run_id)}",
+        f"  {done} of {planned} points, run {_plain(run.run.state)}",
+    )
+    lines = [title]
+    if manifest.get("reason"):
+        lines.append(Text(f"  {_plain(str(manifest['reason']))}", style=_BAD))
+    reasons = run.run.verdict.get("reasons") or ()
+    lines += [Text(f"  {_plain(one['code'])}: {_plain(one['text'])}") for one in reasons]
+    lines += [
+        Text(f"  skipped {_plain(skip['stack'])}: {_plain(skip['reason'])}", style=_QUIET)
+        for skip in run.run.skips
+    ]
+    lines += _failures(run)
+    if run.is_emulated:
+        lines.append(Text(f"  TCG: {ranking.DO_NOT_RANK}", style=f"bold {_BAD}"))
+    return lines
+
+
+def _failures(run: RunSummary) -> list[Text]:
+    failed = conditions.failed_points(run.run)
+    lines = [f"  failed point {_plain(name)}: {_plain(why)}" for name, why in failed]
+    if len(lines) > _SHOWN_FAILURES:
+        more = len(lines) - _SHOWN_FAILURES
+        lines = [*lines[:_SHOWN_FAILURES], f"  and {units.count(more, 'failed point')} more"]
+    return [Text(line, style=_BAD) for line in lines]
+
+
+def _tables(run: RunSummary) -> list[RenderableType]:
+    if not run.panels:
+        return [Text("  no point was measured")]
+    notes = []
+    if any(cell.p50.is_weak or cell.p99.is_weak for cell in run.cells):
+        notes.append("* fewer than 100 samples above this percentile")
+    if any(cell.stack in run.ceilings for cell in run.cells):
+        notes.append("^ ceiling: the same workload with parts of the path taken away")
+    tables: list[RenderableType] = [_table(run, panel) for panel in run.panels]
+    return [*tables, *(Text(note, style=_QUIET) for note in notes)]
+
+
+def _table(run: RunSummary, panel: PanelKey) -> Table:
+    # Narrow on purpose: all of it fits into 80 columns with stack names of up to 20 letters.
+    table = Table(
+        title=_plain(panel.title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("stack", overflow="fold", min_width=15)
+    table.add_column("IOPS\nmedian", justify="right", no_wrap=True)
+    table.add_column("IOPS\nmin–max", no_wrap=True)  # noqa: RUF001
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("clat\np50", justify="right", no_wrap=True)
+    table.add_column("clat\np99", justify="right", no_wrap=True)
+    if not run.is_emulated:
+        table.add_column("against\nfastest", min_width=8)
+    table.add_column("verdict", no_wrap=True)
+    for depth in ranking.depths(run, panel):
+        table.add_row(Text(f"{depth.inflight_count} in flight", style="bold"))
+        for standing in depth.standings:
+            style = _QUIET if standing.is_ceiling else None
+            table.add_row(*_cells(standing, is_ranked=not run.is_emulated), style=style)
+    return table
+
+
+def _cells(standing: ranking.Standing, *, is_ranked: bool) -> list[Text]:
+    cell = standing.cell
+    iops = cell.iops
+    several = iops is not None and iops.n > 1
+    texts = [
+        f"{'^' if standing.is_ceiling else ' '}{_plain(cell.stack)}",
+        units.iops(iops.median if iops else None),
+        wording.between(iops.low, iops.high, units.iops) if iops and several else "",
+        str(cell.n),
+        wording.percentile(cell.p50),
+        wording.percentile(cell.p99),
+    ]
+    if is_ranked:
+        texts.append(_against_fastest(standing))
+    colour = "" if standing.is_ceiling else _GOOD if cell.verdict == "clean" else _BAD
+    return [*map(Text, texts), Text(cell.verdict, style=colour)]
+
+
+def _against_fastest(standing: ranking.Standing) -> str:
+    if standing.is_best:
+        return "fastest"
+    return ranking.difference_text(standing.to_best) if standing.to_best else ""
+
+
+def _plain(text: str) -> str:
+    """Return the text without characters that could steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )

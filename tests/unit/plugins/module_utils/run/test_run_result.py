@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module hands back of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from run_fakes import GOOD_OUTPUT, fake_fio, job, plan, point
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import result as run_result
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    """A run of which the second point has failed."""
+    fio = fake_fio(tmp_path, "case $* in *stack-2*) exit 1;; esac")
+    made = job(tmp_path, plan(point(1), point(2), run_id="run-1"), fio=fio)
+    executor.execute(made)
+    return made.directory
+
+
+def test_rows_are_those_of_the_good_points(directory: RunDirectory) -> None:
+    """Fio's numbers beside the plan's columns, without histograms."""
+    found = run_result.summary(directory)
+    row, other = found["rows"]
+    fio = json.loads(GOOD_OUTPUT.read_text())["jobs"][0]["read"]
+    assert (row["point"], row["stack"], row["direction"]) == ("0001", "stack-1", "read")
+    assert (other["point"], other["direction"]) == ("0001", "write")
+    assert row["iops"] == fio["iops"]
+    assert "bins" not in row
+    assert found["rows_left_out"] == 0
+    assert found["run"]["points_done"] == 1
+
+
+def test_too_many_rows_become_a_count(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ansible-runner would hand on nothing at all, without a word."""
+    monkeypatch.setattr(run_result, "ROWS_CHARACTERS_MAX", 100)
+    found = run_result.summary(directory)
+    assert (found["rows"], found["rows_left_out"]) == ([], 2)
+
+
+def test_failure_names_points_cause_and_logs(directory: RunDirectory) -> None:
+    """One line that a person can act on."""
+    text = run_result.failure(directory)
+    assert text.startswith("run run-1: partial: 1 of 2 points failed")
+    assert "failed points: 0002" in text
+    assert text.endswith(f"logs: {directory.logs}")
+
+
+def test_failure_without_a_manifest_names_the_log(tmp_path: Path) -> None:
+    """The executor could not even begin."""
+    directory = RunDirectory.of(tmp_path, "run-1")
+    directory.create(plan(point(1), run_id="run-1"))
+    assert str(directory.logs / "executor.log") in run_result.failure(directory)

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Storage targets serve what they were asked for, name their trouble, and leave only logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab_fakes import program
+
+from ansible_collections.nvmelab.bench.plugins.module_utils import processes
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
+    BadInputError,
+    NvmelabError,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
+    backends,
+    storage_target,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
+    spdk as spdk_target,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import (
+    Backend,
+    BackendError,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.qsd import daemon_argv
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+    RunningTarget,
+    TargetError,
+)
+
+FAKE_SPDK = (Path(__file__).parents[4] / "support/fake_spdk.py").read_text(encoding="utf-8")
+QSD = shutil.which("qemu-storage-daemon")
+needs_daemon = pytest.mark.skipif(QSD is None, reason="qemu-storage-daemon is not installed")
+
+
+def _spec(kind: str = "qemu-storage-daemon", *names: str, **export: Any) -> dict[str, Any]:
+    transport = "vfio-user" if kind == "spdk-nvmf-tgt" else "vhost-user"
+    backend = {"kind": "bdev_null" if kind.startswith("spdk") else "null-co", "size_mib": 4}
+    exports = [
+        {"name": name, "transport": transport, "backend": backend, "num_queues": 2, **export}
+        for name in names or ("disk",)
+    ]
+    return {"name": "target-1", "kind": kind, "cpus": None, "exports": exports}
+
+
+class Lab:
+    """A lab host with a fake SPDK and the real qemu-storage-daemon, where there is one."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = root / "run"
+        self.monkeypatch = monkeypatch
+        fake = program(root / "spdk", FAKE_SPDK)
+        self.capabilities: dict[str, Any] = {
+            "qemu_storage_daemon": {"path": QSD, "exports": ["vhost-user-blk"]} if QSD else None,
+            "spdk": {"nvmf_tgt": fake, "vhost": fake, "version": "0"},
+        }
+        monkeypatch.setattr(backends, "TMPFS", str(root / "shm"))
+        monkeypatch.setattr(spdk_target, "_require_hugepages", lambda *_: None)
+
+    def start(self, spec: dict[str, Any], wish: str = "") -> RunningTarget:
+        """Start a target that behaves as wished."""
+        self.monkeypatch.setenv("FAKE_SPDK", wish)
+        return storage_target.start_target(
+            spec, directory=self.directory, capabilities=self.capabilities
+        )
+
+    def left(self) -> list[str]:
+        """What is left beside the logs."""
+        paths = [*self.directory.rglob("*"), *(self.directory.parent / "shm").rglob("*")]
+        return [str(path) for path in paths if not path.is_dir() and path.suffix != ".log"]
+
+    def calls(self) -> list[list[Any]]:
+        """The RPC calls that the fake SPDK got."""
+        log = (self.directory / "logs" / "target-1.log").read_text().splitlines()
+        return [json.loads(line) for line in log if line.startswith("[")]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A lab host, and nothing running on it after a test that failed."""
+    lab_host = Lab(tmp_path, monkeypatch)
+    yield lab_host
+    processes.stop_recorded(lab_host.directory / "processes")
+
+
+def test_golden_command_of_the_storage_daemon() -> None:
+    """Every export has its node and IOThread, and the monitor comes last."""
+    made = {"a": Backend("null-co", 4096), "b": Backend("null-co", 8192)}
+    spec = _spec("qemu-storage-daemon", "a", "b")
+    words = daemon_argv(spec, "/qsd", made, {"a": "/r/a.sock", "b": "/r/b,c"}, Path("/r/m"))
+    assert words == [
+        "/qsd",
+        *("--blockdev", "driver=null-co,node-name=node0,size=4096,read-zeroes=on"),
+        *("--object", "iothread,id=io0"),
+        "--export",
+        (
+            "type=vhost-user-blk,id=export0,node-name=node0,addr.type=unix,addr.path=/r/a.sock,"
+            "writable=on,num-queues=2,iothread=io0"
+        ),
+        *("--blockdev", "driver=null-co,node-name=node1,size=8192,read-zeroes=on"),
+        *("--object", "iothread,id=io1"),
+        "--export",
+        (
+            "type=vhost-user-blk,id=export1,node-name=node1,addr.type=unix,addr.path=/r/b,,c,"
+            "writable=on,num-queues=2,iothread=io1"
+        ),
+        *("--chardev", "socket,id=mon,path=/r/m,server=on,wait=off"),
+        *("--monitor", "chardev=mon"),
+    ]
+
+
+@pytest.mark.qemu
+@needs_daemon
+def test_the_storage_daemon_serves_every_export_and_leaves_only_its_log(lab: Lab) -> None:
+    """A client can connect to each socket; after stop() neither process nor files are left."""
+    spec = _spec("qemu-storage-daemon", "a", "b")
+    spec["exports"][0]["backend"] = {"kind": "ram", "size_mib": 1}
+    spec["exports"][1]["backend"] = {"kind": "raw-file", "size_mib": 1}
+    target = lab.start(spec)
+    for path in target.sockets.values():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+    target.check()
+    target.stop()
+    assert not processes.is_alive(target.process)
+    assert lab.left() == []
+    target.stop()
+
+
+@pytest.mark.qemu
+@needs_daemon
+def test_a_target_is_found_again_by_another_session(lab: Lab) -> None:
+    """What was started can be checked and stopped from its record."""
+    started = lab.start(_spec())
+    again = storage_target.load_target(lab.directory, "target-1")
+    assert again is not None
+    again.check()
+    assert again.summary() == started.summary()
+    again.stop()
+    assert lab.left() == []
+    assert storage_target.load_target(lab.directory, "target-1") is None
+
+
+@pytest.mark.qemu
+@needs_daemon
+def test_a_killed_target_is_named(lab: Lab) -> None:
+    """check() says which signal ended it; stop() clears away the sockets it left."""
+    target = lab.start(_spec())
+    os.kill(target.process.pid, 9)
+    processes.wait(target.process, deadline_s=5)
+    with pytest.raises(TargetError, match=r"target-1: qemu-storage-daemon was killed by SIGKILL"):
+        target.check()
+    target.stop()
+    assert lab.left() == []
+
+
+@pytest.mark.qemu
+@needs_daemon
+def test_a_daemon_that_refuses_its_arguments_is_quoted(lab: Lab) -> None:
+    """The error carries what the daemon said, and its backends are removed."""
+    spec = _spec(num_queues=100_000)
+    spec["exports"][0]["backend"] = {"kind": "raw-file", "size_mib": 1}
+    with pytest.raises(TargetError, match=r"ended with exit status 1: .*num-queues"):
+        lab.start(spec)
+    assert lab.left() == []
+
+
+def test_the_nvmf_target_is_configured_export_by_export(lab: Lab) -> None:
+    """Transport first; then bdev, subsystem, namespace and listener of each; sockets exist."""
+    target = lab.start(_spec("spdk-nvmf-tgt", "a", "b"))
+    assert [method for method, _ in lab.calls()] == [
+        "framework_wait_init",
+        "nvmf_create_transport",
+        *(
+            "bdev_null_create",
+            "nvmf_create_subsystem",
+            "nvmf_subsystem_add_ns",
+            "nvmf_subsystem_add_listener",
+        )
+        * 2,
+    ]
+    calls = dict(map(tuple, lab.calls()))  # type: ignore[arg-type]
+    assert calls["bdev_null_create"] == {"name": "bdev1", "num_blocks": 8192, "block_size": 512}
+    assert calls["nvmf_subsystem_add_listener"]["listen_address"] == {
+        "trtype": "VFIOUSER",
+        "traddr": str(lab.directory / "vfio-user" / "b"),
+        "trsvcid": "0",
+    }
+    assert target.sockets["b"] == str(lab.directory / "vfio-user" / "b" / "cntrl")
+    target.check()
+    target.stop()
+    assert lab.left() == []
+
+
+def test_a_stale_listener_socket_of_ours_is_removed_first(lab: Lab) -> None:
+    """What a killed target left in our folder does not keep the next from listening."""
+    target = lab.start(_spec("spdk-nvmf-tgt"))
+    os.kill(target.process.pid, 9)
+    processes.wait(target.process, deadline_s=5)
+    assert Path(target.sockets["disk"]).exists()
+    again = lab.start(_spec("spdk-nvmf-tgt"))
+    again.stop()
+    target.stop()
+    assert lab.left() == []
+
+
+def test_vhost_makes_a_controller_for_each_export(lab: Lab) -> None:
+    """Malloc bdevs count into the target's memory; the sockets lie in vhost's folder."""
+    spec = _spec("spdk-vhost", backend={"kind": "bdev_malloc", "size_mib": 100})
+    target = lab.start(spec)
+    assert lab.calls()[1:] == [
+        ["bdev_malloc_create", {"name": "bdev0", "num_blocks": 204800, "block_size": 512}],
+        ["vhost_create_blk_controller", {"ctrlr": "disk", "dev_name": "bdev0"}],
+    ]
+    argv = target.argv
+    assert argv[argv.index("-s") + 1] == "612"
+    assert argv[argv.index("-m") + 1] == f"[{max(os.sched_getaffinity(0))}]"
+    assert "--disable-cpumask-locks" in argv
+    target.stop()
+    assert lab.left() == []
+
+
+def test_cores_are_given_as_a_list(lab: Lab) -> None:
+    """Asked-for CPUs are the reactors' cores, and are locked against other SPDK targets."""
+    words = spdk_target._core_arguments({"cpus": "2-3,8"})
+    assert words == ["-m", "[2,3,8]"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ("dies", r"spdk-nvmf-tgt ended with exit status 1 before it was ready: EAL: No free"),
+        (
+            "nvmf_subsystem_add_listener",
+            (
+                r"nvmf_subsystem_add_listener: refused: Invalid parameters \(code -32602\); "
+                r"its log ends: (.|\n)*vfio_user\.c: something is wrong"
+            ),
+        ),
+    ],
+)
+def test_an_error_of_spdk_carries_the_end_of_its_log(lab: Lab, wish: str, said: str) -> None:
+    """Codes are coarse, the log is not; and the target does not stay behind."""
+    with pytest.raises(TargetError, match=said):
+        lab.start(_spec("spdk-nvmf-tgt"), wish)
+    assert lab.left() == []
+
+
+def test_too_few_hugepages_are_counted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says how many are free, how many are wanted, and the command for that."""
+    text = "HugePages_Total:      64\nHugePages_Free:       10\nHugepagesize:       2048 kB\n"
+    real = Path.read_text
+    monkeypatch.setattr(
+        Path,
+        "read_text",
+        lambda self, **options: text if str(self) == "/proc/meminfo" else real(self, **options),
+    )
+    with pytest.raises(TargetError, match=r"needs 512 MiB of hugepages, 20 MiB .*nr_hugepages=256"):
+        spdk_target._require_hugepages("t", 512)
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "said"),
+    [
+        (_spec("nfs"), BadInputError, "target target-1: kind 'nfs': wanted one of qemu-storage"),
+        ({**_spec(), "exports": []}, BadInputError, "no exports"),
+        (_spec("spdk-vhost", "a", "a"), BadInputError, "two exports of one name"),
+        (_spec(transport="vfio-user"), BadInputError, "cannot serve transport 'vfio-user'"),
+        (
+            _spec("spdk-vhost", backend={"kind": "ram", "size_mib": 1}),
+            BadInputError,
+            "SPDK has no backend 'ram'; wanted one of bdev_null, bdev_malloc",
+        ),
+        (
+            _spec(backend={"kind": "ram", "size_mib": 1 << 40}),
+            BackendError,
+            "target-1-disk: a RAM backend",
+        ),
+    ],
+)
+def test_a_wrong_specification_leaves_nothing(
+    lab: Lab, spec: dict[str, Any], error: type[NvmelabError], said: str
+) -> None:
+    """What cannot be meant is refused with what was wanted."""
+    lab.capabilities["qemu_storage_daemon"] = {"path": "/q", "exports": ["vhost-user-blk"]}
+    with pytest.raises(error, match=said):
+        lab.start(spec)
+    assert lab.left() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("qemu-storage-daemon", "exports vhost-user-blk: it is not installed"),
+        ("spdk-nvmf-tgt", "no SPDK nvmf_tgt was found"),
+        ("spdk-vhost", "no SPDK vhost was found"),
+    ],
+)
+def test_a_program_that_is_not_there_is_named(lab: Lab, kind: str, said: str) -> None:
+    """The next step is in the message."""
+    lab.capabilities = {"qemu_storage_daemon": None, "spdk": {"nvmf_tgt": None, "vhost": None}}
+    with pytest.raises(TargetError, match=said):
+        lab.start(_spec(kind))

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The terminal table: verdict first, complete at 80 columns, and no control characters."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from fake_runs import Lab, fake_run, manifest, row
+from rich.console import Console
+
+from nvmelab.show.table import render_runs
+from nvmelab.store.records import Run
+
+
+def shown(runs: list[Run], width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    render_runs(runs, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_verdict_reasons_and_skips_come_first():
+    """Before any number: the verdict, why, what was skipped and why, and the warning of TCG."""
+    text = shown([fake_run()])
+    places = [
+        text.index(part)
+        for part in ("TAINTED", "no usable KVM", "skipped spdk-vfio-user", "do not rank", "IOPS")
+    ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_numbers_are_whole_at_every_sensible_width(width: int):
+    """Nothing is cut with an ellipsis; each stack has its n, range, p50, p99 and verdict."""
+    text = shown([fake_run(Lab(is_emulated=False))], width)
+    assert "…" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith(" virtio-scsi")][:1]
+    words = line.split()
+    assert words[words.index("k") + 1].count("–") == 1  # noqa: RUF001
+    assert words[-1] == "clean"
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_ranked_only_where_ranking_is_honest():
+    """Under KVM the fastest is named; under TCG the column is not there."""
+    assert "fastest" in shown([fake_run(Lab(is_emulated=False))])
+    assert "fastest" not in shown([fake_run()])
+
+
+def test_failures_are_told_but_not_all():
+    """Of many failed points the first are named and the rest counted."""
+    failed = [{"id": f"{k:04}", "reason": "fio ended with status 1"} for k in range(1, 9)]
+    text = shown([Run.from_parts(manifest(state="failed", points_failed=failed), [])])
+    assert text.count("fio ended with status 1") == 5
+    assert "and 3 failed points more" in text
+    assert "no point was measured" in text
+
+
+def test_names_cannot_steer_the_terminal():
+    """Escape sequences and rich's own markup in names come out as harmless letters."""
+    run = Run.from_parts(
+        manifest(host="\x1b[2Jevil", skips=[{"stack": "[red]x[/]", "reason": "\x07"}]),
+        [row(stack="\x1b]0;title\x07", iops=1.0)],
+    )
+    text = shown([run])
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[red]x[/]" in text
+
+
+def test_every_run_has_its_own_head():
+    """Two hosts: two heads, by name."""
+    text = shown([fake_run(Lab(host="lab-2")), fake_run(Lab(host="lab-1"))])
+    assert text.index("on lab-1") < text.index("on lab-2")
