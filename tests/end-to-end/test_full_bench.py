@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from conftest import Lab
+from bench_lab import Lab
 
 
 def _installed_packages() -> str:

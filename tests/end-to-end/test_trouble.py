@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab, kill_session, wait_until
+from bench_lab import Lab, kill_session, wait_until
 
 SLOW = "tests/end-to-end/experiments/slow.yml"
 

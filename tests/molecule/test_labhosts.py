@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_scenarios import CHECKOUT, traces
+from lab_traces import CHECKOUT, traces
 
 TOOL = str(CHECKOUT / "tests/lab/labhosts.py")
 

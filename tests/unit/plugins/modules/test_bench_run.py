@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from module_runs import run_module
+from run_fakes import fake_fio, plan, point, wait_until
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 from ansible_collections.nvmelab.bench.plugins.modules import bench_run
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from run_fakes import fake_fio, plan, point, wait_until
 
 Call = Callable[..., dict[str, Any]]
 RUN = "run-1"

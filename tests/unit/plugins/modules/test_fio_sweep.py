@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from module_runs import run_module
+from run_fakes import fake_fio
 
 from ansible_collections.nvmelab.bench.plugins.modules import fio_sweep
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from run_fakes import fake_fio
 
 POINTS = [
     {"id": "one", "fio": {"rw": "randread", "iodepth": 8}},

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from module_runs import run_module
+from run_fakes import fake_fio, job, plan, point
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor
 from ansible_collections.nvmelab.bench.plugins.modules import run_archive
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from run_fakes import fake_fio, job, plan, point
 
 
 def test_pack_fetch_remove(tmp_path: Path) -> None:

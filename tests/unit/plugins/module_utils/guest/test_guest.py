@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import
     GuestError,
     RunningGuest,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import AffinityError
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
 
@@ -265,50 +263,6 @@ def test_a_missing_image_is_named(lab: Lab) -> None:
     Path(lab.image["kernel"]).unlink()
     with pytest.raises(GuestError, match=r"no file .*kernel, .*run the role guest_image again"):
         lab.start()
-
-
-LAB_ROOT = os.environ.get("NVMELAB_TEST_IMAGE")
-needs_image = pytest.mark.skipif(
-    LAB_ROOT is None, reason="NVMELAB_TEST_IMAGE names no lab directory with a guest image"
-)
-
-
-@pytest.fixture
-def capabilities() -> dict[str, Any]:
-    """What this host can do with the real image."""
-    return probe(Path(str(LAB_ROOT)), wanted_accelerator="tcg")
-
-
-@pytest.mark.guest
-@needs_image
-def test_a_real_guest_boots_finds_its_devices_and_names_its_panic(
-    tmp_path: Path, capabilities: dict[str, Any]
-) -> None:
-    """Debian under QEMU: each device at its address; a crash of the kernel is a named panic."""
-    devices = [device("a", 16, "nvme"), device("b", 20, "virtio-blk", iothreads=1)]
-    running = guest.start_guest(
-        guest_spec(*devices, memory_mib=512),
-        directory=tmp_path / "run",
-        image=capabilities["guest_image"],
-        qemu=capabilities["qemu"],
-        accelerator="tcg",
-        deadline_s=300,
-    )
-    try:
-        ask = running.ssh.argv("lspci -Dmmn -s 10.0; lspci -Dmmn -s 14.0; cat /proc/cpuinfo")
-        said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
-        assert f'{running.device_address("a")} "0108"' in said
-        assert f'{running.device_address("b")} "0100"' in said
-        assert said.count("processor") == 2
-        running.check()
-        crash = running.ssh.argv("echo c > /proc/sysrq-trigger")
-        subprocess.run(crash, capture_output=True, timeout=60, check=False)
-        processes.wait(running.process, deadline_s=30)
-        with pytest.raises(GuestError, match=r"kernel panicked: .*sysrq triggered crash"):
-            running.check()
-        assert processes.exit_reason(running.process) == "ended with exit status 1"
-    finally:
-        running.stop()
 
 
 def test_a_log_that_tells_of_a_panic_is_read_from_its_end(tmp_path: Path) -> None:
