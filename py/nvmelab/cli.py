@@ -33,7 +33,6 @@ exit codes:
   0    fine
   1    a host, a job or a file failed; what was good was kept and printed
   2    wrong usage or bad input; nothing was touched
-  3    a comparison found a regression
   130  interrupted by Ctrl-C or SIGTERM; what had been started was stopped
 
 RUN is a run's id, a prefix that only one run has, or `latest`.
@@ -95,6 +94,10 @@ def _tell(error: Exception) -> int:
     if isinstance(error, NvmelabError):
         console.err(f"nvmelab: {error}")
         return error.exit_code
+    if isinstance(error, OSError):
+        # A full disk, a closed descriptor: the machine's trouble, told as the machine tells it.
+        console.err(f"nvmelab: {error}")
+        return 1
     hint = "this is a bug of nvmelab; --debug before the command shows the traceback"
     console.err(f"nvmelab: {type(error).__name__}: {error}; {hint}")
     return 1

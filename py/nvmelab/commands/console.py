@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,9 +17,24 @@ def out(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def out_whole(text: str) -> None:
+    """Write the text as UTF-8, whatever the terminal's encoding: data, read by programs.
+
+    A reader that goes away early ends the output, not the command: what it has to say on
+    standard error, and its exit code, still count.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        close_quietly()
+
+
 def err(text: str) -> None:
     """Write the text and a line end to standard error, after what was printed before."""
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 

@@ -16,6 +16,7 @@ from nvmelab.commands import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_STDIN = "<stdin>"
 _HEADERS = ("file", "job", "direction", "iops", "bw", "clat mean", "p50", "p99", "p99.9", "error")
 
 
@@ -34,20 +35,22 @@ def read(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[str], list[st
             problems.append(str(error))
             continue
         rows.extend(row.as_dict() for row in output.rows)
-        notes.extend(f"{file}: {job}" for job in output.failed_jobs)
+        notes.extend(f"{_STDIN if file == '-' else file}: {job}" for job in output.failed_jobs)
     return rows, problems, notes
 
 
 def render(rows: Sequence[dict[str, Any]], format_: str) -> str:
     """Return the rows as ``table``, ``json`` (a list of objects) or ``csv``."""
     if format_ == "json":
-        return json.dumps(rows, indent=1, ensure_ascii=False)
+        return json.dumps(rows, indent=1)
     return _csv(rows) if format_ == "csv" else _table(rows)
 
 
 def _output(file: str) -> fio_output.FioOutput:
     if file == "-":
-        return fio_output.output_from_bytes(sys.stdin.buffer.read(), file="<stdin>")
+        if sys.stdin is None:
+            raise fio_output.FioOutputError("is closed; wanted fio's output there", file=_STDIN)
+        return fio_output.output_from_bytes(sys.stdin.buffer.read(), file=_STDIN)
     return fio_output.output_from_file(file)
 
 

@@ -181,8 +181,11 @@ def parse(args: Namespace) -> int:
     from nvmelab.commands import fio_files  # noqa: PLC0415
 
     rows, problems, notes = fio_files.read(args.files)
-    console.out(fio_files.render(rows, args.format))
-    for line in (*notes, *problems):
+    if rows or args.format != "table":
+        console.out_whole(fio_files.render(rows, args.format))
+    for line in notes:
+        console.err(f"nvmelab: note: {line}")
+    for line in problems:
         console.err(f"nvmelab: {line}")
     return 1 if problems else 0
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,39 @@ def test_standard_input():
 def test_wrong_usage(arguments: tuple[str, ...]):
     """No file, or a format that there is not: exit code 2."""
     assert _parse(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("output_format", ["table", "json", "csv"])
+def test_reader_that_went_away_does_not_hide_bad_files(output_format: str) -> None:
+    """With nobody reading standard output, the bad file is still named and the code still 1."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "nvmelab", "parse", GOOD, BAD, "--format", output_format]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False, text=True)
+    os.close(writing)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if BAD in line]
+
+
+@pytest.mark.parametrize("output_format", ["json", "csv"])
+def test_names_survive_any_terminal(output_format: str) -> None:
+    """Data is UTF-8 whatever the terminal's encoding: a name is not turned into question marks."""
+    plain, ascii_only = (
+        subprocess.run(
+            [sys.executable, "-m", "nvmelab", "parse", ODD_NAMES, "--format", output_format],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        ).stdout
+        for encoding in ("utf-8", "ascii")
+    )
+    assert plain == ascii_only
+    assert plain.decode("utf-8")
+
+
+def test_failed_job_of_a_good_file_is_a_note() -> None:
+    """A job without I/O has no row; it is named as a note, which is no refusal: exit code 0."""
+    done = _parse(str(FIXTURES / "gen-missing-among-ok-3.33.json"))
+    assert done.returncode == 0
+    assert done.stderr.startswith("nvmelab: note: ")
+    assert "'bad' did no I/O" in done.stderr
