@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
 
     def _watch(self, started: Mapping[str, Any], args: Mapping[str, Any], wish: Wish) -> None:
         """Return when the run has ended; renews its lease until then."""
-        patience_s = float(args.get("lease_s") or UNREACHABLE_S)
+        patience_s = float(args.get("lease_s") or 0) or UNREACHABLE_S
         seen = _Seen()
         while True:
             look = self._look(started, patience_s, seen)

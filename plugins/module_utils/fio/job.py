@@ -21,11 +21,15 @@ RESERVED = frozenset(
     {"append-terse", "client", "daemonize", "eta", "filename", "minimal", "name", "output"}
     | {"output-format", "parse-only", "remote-config", "section", "server", "showcmd"}
     | {"status-interval", "terse-version"}
+    # Other ways to say which file is meant: none may lead past the guard on devices.
+    | {"directory", "filename-format", "opendir", "profile", "unique-filename"}
 )
 
 # Parameters of type "time" with seconds as their unit. fio reads "0.5" there as 0 without a
 # word (seen in 3.33), so fractions are written in the largest smaller unit that is whole.
 SECONDS = frozenset({"runtime", "timeout", "ramp_time", "startdelay", "start_delay"})
+
+COUNT_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 UNITS_S = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -80,7 +84,19 @@ def is_read_only(options: Mapping[str, Any]) -> bool:
 
 def inflight_count(options: Mapping[str, Any]) -> int:
     """Return how many I/Os can be in flight at most: iodepth * numjobs."""
-    return int(options.get("iodepth", 1)) * int(options.get("numjobs", 1))
+    return count_of(options.get("iodepth", 1)) * count_of(options.get("numjobs", 1))
+
+
+def count_of(value: Any) -> int:
+    """Return a number of fio's as fio reads it: ``16``, ``1k`` is 1024, ``0x10`` is 16.
+
+    Raises:
+        FioJobError: it is none.
+    """
+    found = re.fullmatch(r"(0x[0-9a-f]+|[0-9]+)([kmg]?)(i?b)?", str(value).strip().lower())
+    if not found:
+        raise FioJobError(f"fio: found {value!r}, wanted a whole number such as 16 or 1k")
+    return int(found[1], 0 if found[1].startswith("0x") else 10) * COUNT_UNITS[found[2]]
 
 
 def runtime_s(options: Mapping[str, Any]) -> Optional[float]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys import LabKeys
+
+
+OVERLAY_MIB = 64
 
 
 def require_startable(
@@ -41,10 +45,23 @@ def require_startable(
             f"{spec['name']}: memory_mib {wanted}: this machine has {free} MiB available; give the "
             "guest less"
         )
+    _require_space(spec["name"], directory)
     for device in spec["devices"]:
         if device.get("export"):
             _require_socket(spec["name"], device, sockets)
     check_socket_path(guest.qmp_socket_path(directory, spec["name"]))
+
+
+def _require_space(name: str, directory: Path) -> None:
+    """What the guest writes to its root lies beside its logs; without room it dies silently."""
+    there = next(one for one in (directory, *directory.absolute().parents) if one.exists())
+    free_mib = shutil.disk_usage(there).free // backends.MIB
+    if free_mib < OVERLAY_MIB:
+        raise GuestError(
+            f"{name}: No space left on device: {directory} has {free_mib} MiB free, a guest wants "
+            f"{OVERLAY_MIB} MiB for what it writes to its root; free space there and start the run "
+            "again"
+        )
 
 
 def _require_files(name: str, image: Mapping[str, Any], keys: LabKeys) -> None:

@@ -73,9 +73,13 @@ class RunDirectory:
         """
         if self.plan_path.exists():
             if plan_digest(self.plan()) != plan_digest(plan):
+                found, wanted = (
+                    (one.get("experiment") or {}).get("name") for one in (self.plan(), plan)
+                )
                 raise RunDirectoryError(
                     f"{self.plan_path}: holds another plan than the one given under run_id "
-                    f"{self.run_id!r}; use a new run_id, or the same plan to continue that run"
+                    f"{self.run_id!r} (experiment {found!r} there, {wanted!r} given); use a new "
+                    "run_id, or the same experiment and stacks to continue that run"
                 )
             return False
         for folder in (self.path, self.processes, self.points, self.logs, self.logs / "points"):

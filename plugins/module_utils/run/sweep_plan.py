@@ -76,6 +76,7 @@ def _check(point: Mapping[str, Any]) -> None:
             f"points: found id {point.get('id')!r}, wanted letters, digits, '.', '_', '-'"
         )
     fio_job.argv(point["fio"], point.get("filename"))
+    fio_job.inflight_count(point["fio"])  # judged after the run: a number now, or never
 
 
 def _refuse_to_destroy(point: Mapping[str, Any], disposable_devices: Sequence[str]) -> None:

@@ -25,6 +25,11 @@ Sweep = Value | list[Value]
 RESERVED = frozenset(
     {"directory", "filename", "filename_format", "name", "opendir", "profile", "unique_filename"}
 )
+COUNTS = ("iodepth", "numjobs")
+SIZES = ("bs", "blockalign", "size")
+# fio's sizes, also read,write,trim ones and ranges; size may be a share of the device.
+_SIZE = r"[0-9]+(\.[0-9]+)?([kmgtp]?i?b?|%)"
+_SIZES = re.compile(rf"({_SIZE}(-{_SIZE})?)?(,({_SIZE}(-{_SIZE})?)?){{0,2}}", re.IGNORECASE)
 DURATIONS = ("startdelay", "ramp_time", "runtime")
 NO_DEVICE_ENGINES = frozenset({"cpuio", "null"})
 
@@ -103,8 +108,19 @@ def value_fault(name: str, value: Value) -> str | None:
         return f"found {value!r}, no engine of fio; did you mean {match!r}?" if match else None
     if name in DURATIONS and duration_s(value) is None:
         return f"found {value!r}; wanted a duration such as 1, 90s, 500ms or 2m"
+    if name in (*COUNTS, *SIZES):
+        return _number_fault(name, value)
     if name == "runtime" and duration_s(value) == 0:
         return f"found {value!r}; wanted more than 0: fio would never end"
+    return None
+
+
+def _number_fault(name: str, value: Value) -> str | None:
+    # fio takes iodepth=1k, too; one way of writing a number keeps results comparable.
+    if name in COUNTS and not re.fullmatch("[1-9][0-9]*", str(value)):
+        return f"found {value!r}; wanted a whole number of at least 1, such as 16"
+    if name in SIZES and not _SIZES.fullmatch(str(value)):
+        return f"found {value!r}; wanted a size such as 512, 4k or 1m"
     return None
 
 

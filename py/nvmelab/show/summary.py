@@ -89,10 +89,11 @@ class RunSummary:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether the guest's CPU was emulated (TCG): its numbers measure the emulator."""
+        """Whether points ran in a guest whose CPU was emulated (TCG): they measure the emulator."""
         accelerator = (self.run.manifest.get("capabilities") or {}).get("accelerator") or {}
         codes = {reason.get("code") for reason in self.run.verdict.get("reasons") or ()}
-        return accelerator.get("name") == "tcg" or "tcg" in codes
+        in_guest = any(row.runs_on == "guest" for row in self.run.rows)
+        return "tcg" in codes or (accelerator.get("name") == "tcg" and in_guest)
 
     @cached_property
     def ceilings(self) -> tuple[str, ...]:

@@ -109,6 +109,12 @@ def test_runtime_is_known_where_time_ends_the_job(
     assert fio_job.runtime_s(options) == seconds
 
 
+@pytest.mark.parametrize(("text", "count"), [(16, 16), ("1k", 1024), ("0x10", 16), ("2KiB", 2048)])
+def test_numbers_are_read_as_fio_reads_them(text: object, count: int) -> None:
+    """By fio's HOWTO, "Parameter types": k is 1024, 0x is base 16."""
+    assert fio_job.count_of(text) == count
+
+
 def test_inflight_count_defaults_to_fios() -> None:
     """Iodepth and numjobs are 1 when absent."""
     assert fio_job.inflight_count({}) == 1

@@ -88,3 +88,18 @@ def test_points_that_cannot_be_meant_are_refused(points: list[dict[str, Any]], s
     """Before anything is touched, with the key or point and what was wanted."""
     with pytest.raises(BadInputError, match=said):
         plan_of(*points)
+
+
+@pytest.mark.parametrize(
+    "word", ["filename_format", "opendir", "directory", "unique_filename", "profile"]
+)
+def test_no_other_word_leads_past_the_guard(word: str) -> None:
+    """Fio has several words for which file is meant; all but our own are refused."""
+    with pytest.raises(BadInputError, match=word):
+        plan_of({"id": "a", "fio": fio("write", **{word: DEVICE})})
+
+
+def test_depth_that_is_no_number_is_refused_before_anything_runs() -> None:
+    """A point is judged by its depth afterwards; what cannot be read then is refused now."""
+    with pytest.raises(BadInputError, match="'deep'"):
+        plan_of({"id": "a", "fio": fio(iodepth="deep")})
