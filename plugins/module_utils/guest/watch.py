@@ -13,12 +13,13 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import Qmp
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import (
     Process,
     exit_reason,
-    is_alive,
     log_tail,
+    wait,
 )
 
 # A panic with its registers and traces fits in this many bytes, and its last line names it again.
 _TAIL_BYTES = 32768
+_DYING_S = 2.0
 _PANIC = "Kernel panic - not syncing"
 # Every other run state of QEMU is a passing one of start, migration or debugging.
 _BAD_STATES = ("io-error", "internal-error", "guest-panicked", "shutdown", "watchdog")
@@ -60,7 +61,8 @@ def _qmp_trouble(process: Process, qmp: Qmp, *, paused_by_us: bool) -> Optional[
     try:
         status = qmp.execute("query-status")["status"]
     except QmpError as error:
-        if is_alive(process):
+        # A killed QEMU closes its socket before its last thread is gone.
+        if not wait(process, deadline_s=_DYING_S):
             return f"QEMU runs (pid {process.pid}) but does not answer: {error}"
         return f"QEMU {exit_reason(process)}"
     full = _full_device(qmp)

@@ -117,12 +117,13 @@ def test_runs_are_grouped_by_host_and_labelled_alike():
 
 
 def test_emulation_is_seen_from_accelerator_or_reason():
-    """Either the capabilities or the verdict say TCG."""
-    for values in (
-        {"capabilities": {"accelerator": {"name": "tcg"}}},
-        {"verdict": {"state": "tainted", "reasons": [fake_runs.TCG]}},
-    ):
-        assert summarise([Run.from_parts(manifest(**values), [])])[0].runs[0].is_emulated
+    """Either the capabilities or the verdict say TCG; a host without a guest emulates nothing."""
+    by_host = manifest(capabilities={"accelerator": {"name": "tcg"}})
+    by_verdict = manifest(verdict={"state": "tainted", "reasons": [fake_runs.TCG]})
+    guest_row, host_row = row(runs_on="guest"), row(runs_on="host")
+    for values, rows in ((by_host, [guest_row]), (by_verdict, [])):
+        assert summarise([Run.from_parts(values, rows)])[0].runs[0].is_emulated
+    assert not summarise([Run.from_parts(by_host, [host_row])])[0].runs[0].is_emulated
     assert not summarise([Run.from_parts(manifest(), [])])[0].runs[0].is_emulated
 
 
