@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import functools
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from module_runs import run_module
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.cloud_image import CloudImage
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import DebianImage
@@ -20,17 +18,7 @@ from ansible_collections.nvmelab.bench.plugins.modules import guest_image
 DEFAULTS = {name: spec.get("default") for name, spec in guest_image.ARGUMENTS.items()}
 
 
-def run(**params: object) -> dict[str, Any]:
-    """What the module returns in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, guest_image.__file__],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": params}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+run = functools.partial(run_module, guest_image)
 
 
 def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:

@@ -3,26 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import functools
 from pathlib import Path
-from typing import Any
+
+from module_runs import run_module
 
 from ansible_collections.nvmelab.bench.plugins.modules import lab_keys
 
-
-def run(**params: object) -> dict[str, Any]:
-    """What the module returns in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, lab_keys.__file__],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": params}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+run = functools.partial(run_module, lab_keys)
 
 
 def test_check_then_make_then_nothing(tmp_path: Path) -> None:
