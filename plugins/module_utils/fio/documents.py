@@ -30,7 +30,7 @@ Document = Dict[str, Any]
 
 _KEY = re.compile(r'"fio version"\s*:')
 # The first bytes of a document that was cut off before its first key was whole.
-_CUT_START = re.compile(r'(?:^|(?<=[\r\n}]))\{\s*(?P<key>"[a-z ]*"?)?\s*\Z')
+_CUT_START = re.compile(r'(?:^|(?<=[\r\n}]))\{[ \t\r\n]*(?P<key>"[a-z ]*"?)?[ \t\r\n]*\Z')
 _BLANK = " \t\r\n\0"
 
 
