@@ -78,6 +78,12 @@ options:
     description: The lab directory, where the record is kept.
     type: path
     default: /var/lib/nvmelab
+  run_id:
+    description:
+      - The run that these pages are for. It is recorded. Pages that a play without it has reserved
+        are neither changed then (O(state=present) fails), nor given back (O(state=absent) does
+        nothing).
+    type: str
   root:
     description: Root folder of the machine. Another than V(/) is for tests.
     type: path
@@ -150,7 +156,7 @@ kernel_args:
   sample: [hugepagesz=1G, "hugepages=0:4"]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -174,6 +180,7 @@ ARGUMENTS = {
     "memlock_domains": {"type": "list", "elements": "str", "default": []},
     "memlock_kib": {"type": "int"},
     "lab_directory": {"type": "path", "default": "/var/lib/nvmelab"},
+    "run_id": {"type": "str"},
     "root": {"type": "path", "default": "/"},
 }
 
@@ -202,6 +209,8 @@ def main() -> None:
     if options["state"] == "absent":
         options.update(pages=[], memlock_domains=[], reserved_at="runtime")
     try:
+        if options["run_id"] and are_a_users(options):
+            module.exit_json(changed=False, pools=[], missing_count=0, mounts={}, kernel_args=[])
         intent = intend(options)
         if module.check_mode:
             after = hugepages.expected(intent.now, intent.steps)
@@ -220,10 +229,31 @@ def main() -> None:
     module.exit_json(**result)
 
 
+def are_a_users(options: dict[str, Any]) -> bool:
+    """Return whether what is reserved is not a run's, so that a run has nothing to give back.
+
+    Raises:
+        HugepagesError: a run wants to reserve; two records of what was before cannot be kept.
+    """
+    path = record_path_of(options)
+    is_users = path.exists() and hugepages.load_record(path, Path(options["root"])).run_id is None
+    if is_users and options["state"] == "present":
+        raise hugepages.HugepagesError(
+            f"{path}: found pages that a play of yours has reserved, wanted none but a run's; "
+            "leave hugepages out of nvmelab_host_state, or undo that play (hugepages_state: absent)"
+        )
+    return is_users
+
+
+def record_path_of(options: dict[str, Any]) -> Path:
+    """Return where it is remembered how the host was."""
+    return Path(options["root"]) / options["lab_directory"].lstrip("/") / "hugepages.json"
+
+
 def intend(options: dict[str, Any]) -> Intent:
     """Return what there is to do; refuse what cannot be done."""
     system = Path(options["root"])
-    record_path = system / options["lab_directory"].lstrip("/") / "hugepages.json"
+    record_path = record_path_of(options)
     now = hugepages.read_state(system)
     wishes = hugepages.resolve(options["pages"], now, system)
     limits = hugetlb_mounts.limits_text(options["memlock_domains"], options["memlock_kib"])
@@ -232,7 +262,8 @@ def intend(options: dict[str, Any]) -> Intent:
     files = [record_path] if options["state"] == "present" else []
     files += [system / hugetlb_mounts.LIMITS_FILE] if limits else []
     folders = hugetlb_mounts.absent_folders(files)
-    record = hugepages.load_record(record_path, system).extended(now, wishes, folders)
+    record = replace(hugepages.load_record(record_path, system), run_id=options["run_id"])
+    record = record.extended(now, wishes, folders)
     steps = planned(options, now, record, wishes)
     hugepages.refuse_impossible(system, steps)
     return Intent(

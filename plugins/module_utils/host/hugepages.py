@@ -383,17 +383,21 @@ def kernel_args(
 
 @dataclass(frozen=True)
 class Record:
-    """What was there before the first change; ``folders`` are those that had to be made."""
+    """What was there before the first change; ``folders`` are those that had to be made.
+
+    ``run_id`` is the run that reserved the pages; None for a user's own play.
+    """
 
     boot_id: str
     before: State
     folders: tuple[str, ...] = ()
+    run_id: Optional[str] = None
 
     def extended(self, now: State, wishes: Wishes, folders: Iterable[str]) -> Record:
         """Return it with what is new: pools wished for the first time, folders to be made."""
         fresh = {pool: now[pool] for pool in wishes if pool not in self.before}
         more = [folder for folder in folders if folder not in self.folders]
-        return Record(self.boot_id, {**fresh, **self.before}, (*self.folders, *more))
+        return replace(self, before={**fresh, **self.before}, folders=(*self.folders, *more))
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all, to stay through a power cut."""
@@ -401,7 +405,7 @@ class Record:
             {**asdict(pool), **asdict(counts)} for pool, counts in sorted(self.before.items())
         ]
         content = {"boot_id": self.boot_id, "before": before, "folders": list(self.folders)}
-        write_json(path, {"schema_version": 1, **content})
+        write_json(path, {"schema_version": 1, "run_id": self.run_id, **content})
 
 
 def load_record(path: Path, system: Path) -> Record:
@@ -422,6 +426,7 @@ def load_record(path: Path, system: Path) -> Record:
         }
         folders = tuple(content["folders"])
         same_boot = content["boot_id"] == boot_id
+        run_id = content.get("run_id")
     except FileNotFoundError:
         return Record(boot_id, {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -429,4 +434,4 @@ def load_record(path: Path, system: Path) -> Record:
             f"{path}: found {error!r}, wanted the record of an earlier run; next: put the counts "
             "in /sys/kernel/mm/hugepages right by hand, then remove the file"
         ) from error
-    return Record(boot_id, before if same_boot else {}, folders)
+    return Record(boot_id, before if same_boot else {}, folders, run_id)

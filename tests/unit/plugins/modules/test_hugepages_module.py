@@ -210,3 +210,27 @@ def test_runs_as_ansible_runs_it(tmp_path: Path) -> None:
     assert FIRST.file(tmp_path).read_text() == "8\n"
     assert run_module(hugepages, state="absent", **common)["changed"] is True
     assert FIRST.file(tmp_path).read_text() == "0\n"
+
+
+def test_a_run_keeps_its_hands_off_a_users_pages(kernel: FakeKernel, run: Run) -> None:
+    """Pages of a user's play are neither changed nor given back by a run; a run's own are."""
+    start = kernel.picture()
+    run(pages=WISH)
+    reserved = kernel.picture()
+    refused = run(pages=[{"page_size": "2M", "count": 1}], run_id="r1")
+    assert "hugepages.json: found pages that a play of yours has reserved" in refused["msg"]
+    assert run(state="absent", run_id="r1")["changed"] is False
+    assert kernel.picture() == reserved
+    run(state="absent")
+    run(pages=WISH, run_id="r1")
+    assert run(pages=WISH, run_id="r1")["changed"] is False
+    assert run(state="absent", run_id="r2")["changed"] is True
+    assert kernel.picture() == start
+
+
+def test_a_user_takes_over_a_runs_pages(kernel: FakeKernel, run: Run) -> None:
+    """What a user's play asks for is the user's from then on."""
+    run(pages=WISH, run_id="r1")
+    run(pages=WISH)
+    assert run(state="absent", run_id="r1")["changed"] is False
+    assert kernel.pools[FIRST].reserved == 10
