@@ -205,8 +205,10 @@ def wait(process: Process, *, deadline_s: float) -> bool:
     return True
 
 
-def stop(process: Process, *, deadline_s: float = 5) -> None:
+def stop(process: Process, *, deadline_s: float = 5) -> Optional[str]:
     """End a process and what it started in its session: SIGTERM, then SIGKILL; drop its record.
+
+    Returns how it ended, as :func:`exit_reason` does.
 
     Raises:
         ProcessError: it still runs ``deadline_s`` after SIGKILL (stuck in the kernel).
@@ -223,9 +225,11 @@ def stop(process: Process, *, deadline_s: float = 5) -> None:
             f"see /proc/{process.pid}/stack",
             log=process.log,
         )
+    reason = exit_reason(process)
     _reap(process)
     if process.record:
         Path(process.record).unlink(missing_ok=True)
+    return reason
 
 
 def _reap(process: Process) -> None:

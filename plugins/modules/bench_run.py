@@ -57,6 +57,25 @@ options:
         lease, see O(lease_s).
     type: bool
     default: true
+  host_state:
+    description:
+      - What is asked of the host's settings. They are compared with it before and after the run,
+        and what moves meanwhile is recorded with each point; both are in the verdicts. This module
+        sets none of them but what has to be held during the run.
+    type: dict
+    suboptions:
+      tuning:
+        description:
+          - V(off) looks at nothing. V(audit) compares and watches. V(enforce) also holds
+            C(dma_latency_us) of C(cpupower), where it is asked, from before the first point until
+            after the last; the other settings are for the roles that set them.
+        type: str
+        choices: ["off", audit, enforce]
+        default: "off"
+      asked:
+        description: What is asked, as M(nvmelab.bench.host_audit) takes it.
+        type: dict
+        default: {}
 attributes:
   check_mode:
     description: Says whether something would be run or stopped.
@@ -138,6 +157,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
+    host_state,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     daemon as executor_daemon,
@@ -147,6 +167,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
+HOST_STATE = {
+    "tuning": {"type": "str", "choices": list(host_state.MODES), "default": "off"},
+    "asked": {"type": "dict", "default": {}},
+}
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["started", "result", "stopped"], "default": "started"},
     "root": {"type": "path", "default": "/var/lib/nvmelab"},
@@ -156,6 +180,7 @@ ARGUMENTS = {
     "lease_s": {"type": "int", "default": 120},
     "poll_s": {"type": "float", "default": 2},
     "wait": {"type": "bool", "default": True},
+    "host_state": {"type": "dict", "options": HOST_STATE},
 }
 
 
@@ -164,6 +189,8 @@ def started(params: dict[str, Any], *, is_dry: bool) -> dict[str, Any]:
     plan = params["plan"]
     if not plan["points"]:
         raise BadInputError("plan: has no points; nothing would be measured")
+    request = host_state.Request(**(params["host_state"] or {}))
+    request.check()
     root = Path(params["root"])
     directory = RunDirectory.of(root, plan["run_id"])
     found: dict[str, Any] = {"run_directory": str(directory.path)}
@@ -176,6 +203,7 @@ def started(params: dict[str, Any], *, is_dry: bool) -> dict[str, Any]:
         directory=directory,
         capabilities=params["capabilities"],
         agent_source=agent_connection.agent_source(),
+        host_state=request,
     )
     try:
         launched = executor_daemon.launch(job, root=root, lease_s=params["lease_s"])

@@ -55,6 +55,9 @@ attributes:
   check_mode:
     description: Checks the points and says whether something would be run.
     support: full
+  diff_mode:
+    support: full
+    description: Shows the points that are measured, before and after.
 author: The nvmelab authors
 """
 
@@ -99,6 +102,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
@@ -138,8 +142,13 @@ def sweep(params: dict[str, Any], *, is_dry: bool) -> dict[str, Any]:
         run_id=directory.run_id,
         disposable_devices=params["disposable_devices"],
     )
-    answer: dict[str, Any] = {"directory": str(directory.path), "changed": False}
-    missing = [point for point in plan["points"] if not directory.is_finished(point["id"])]
+    missing = [p["id"] for p in plan["points"] if not directory.is_finished(p["id"])]
+    every = [p["id"] for p in plan["points"]]
+    answer: dict[str, Any] = {
+        "directory": str(directory.path),
+        "changed": False,
+        "diff": diff("measured points", [i for i in every if i not in missing], every),
+    }
     if is_dry:
         return {**answer, "changed": bool(missing)}
     directory.create(plan)

@@ -9,11 +9,14 @@ Source: proc(5), /proc/stat and /proc/[pid]/stat; PF_KTHREAD of linux/sched.h.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Any, Iterable, Mapping, Optional
 
 PF_KTHREAD = 0x00200000
+BUSIEST_COUNT = 3
+# A process of others that used less is not worth a name.
+BUSIEST_PERCENT_MIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class CpuSample:
     steal: int
     ours: int
     kernel: int  # kernel threads, which may well work for us
+    others: Mapping[tuple[int, str], int] = field(default_factory=dict)  # (pid, name): ticks
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class ProcessTicks:
     flags: int
     own: int
     waited_for: int
+    name: str = ""
 
 
 def sample(root_pids: Iterable[int], *, proc: Path = Path("/proc")) -> Optional[CpuSample]:
@@ -56,13 +61,22 @@ def sample(root_pids: Iterable[int], *, proc: Path = Path("/proc")) -> Optional[
         steal=steal,
         ours=sum(one.own + one.waited_for for one in processes if one.pid in family),
         kernel=sum(one.own for one in processes if one.flags & PF_KTHREAD),
+        others={
+            (one.pid, one.name): one.own
+            for one in processes
+            if one.pid not in family and not one.flags & PF_KTHREAD
+        },
     )
 
 
 def load_between(
     before: Optional[CpuSample], after: Optional[CpuSample]
-) -> Optional[dict[str, float]]:
-    """Return ``steal_percent`` and ``other_cpu_percent`` of all CPUs' time, or None."""
+) -> Optional[dict[str, Any]]:
+    """Return ``steal_percent`` and ``other_cpu_percent`` of all CPUs' time, or None.
+
+    ``busiest_others`` names the processes behind the latter as far as they lived at both samples:
+    ``name``, ``pid`` and ``cpu_percent``, of all CPUs' time too, the busiest first.
+    """
     if before is None or after is None or after.total <= before.total:
         return None
     total = after.total - before.total
@@ -70,7 +84,22 @@ def load_between(
     return {
         "steal_percent": 100 * (after.steal - before.steal) / total,
         "other_cpu_percent": 100 * max(0, other) / total,
+        "busiest_others": _busiest(before, after),
     }
+
+
+def _busiest(before: CpuSample, after: CpuSample) -> list[dict[str, Any]]:
+    """Return the processes of others that used the most; one that began meanwhile began at 0."""
+    total = after.total - before.total
+    used = sorted(
+        ((ticks - before.others.get(key, 0), *key) for key, ticks in after.others.items()),
+        reverse=True,
+    )
+    return [
+        {"name": name, "pid": pid, "cpu_percent": round(100 * ticks / total, 2)}
+        for ticks, pid, name in used[:BUSIEST_COUNT]
+        if 100 * ticks / total >= BUSIEST_PERCENT_MIN
+    ]
 
 
 def read_processes(proc: Path = Path("/proc")) -> list[ProcessTicks]:
@@ -106,11 +135,13 @@ def _process(path: Path) -> Optional[ProcessTicks]:
         return None
     # The name in parentheses may hold blanks and parentheses itself.
     head, _, tail = text.rpartition(")")
+    pid, _, name = head.partition(" (")
     words = tail.split()
     return ProcessTicks(
-        pid=int(head.split(" ", 1)[0]),
+        pid=int(pid),
         parent=int(words[1]),
         flags=int(words[6]),
         own=int(words[11]) + int(words[12]),
         waited_for=int(words[13]) + int(words[14]),
+        name=name,
     )

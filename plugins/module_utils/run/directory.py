@@ -79,7 +79,7 @@ class RunDirectory:
                 raise RunDirectoryError(
                     f"{self.plan_path}: holds another plan than the one given under run_id "
                     f"{self.run_id!r} (experiment {found!r} there, {wanted!r} given); use a new "
-                    "run_id, or the same experiment and stacks to continue that run"
+                    "run_id, or the same experiment, stacks and CPU layout to continue that run"
                 )
             return False
         for folder in (self.path, self.processes, self.points, self.logs, self.logs / "points"):

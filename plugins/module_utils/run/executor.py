@@ -11,12 +11,15 @@ import itertools
 import os
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file, processes
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import manifest, verdict
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    host_state,
+    manifest,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import (
     Environment,
     EnvironmentLostError,
@@ -26,6 +29,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.environments imp
     Environments,
     environments,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_facts import host_facts
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.progress import Progress
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Sweep
 
@@ -49,6 +53,7 @@ class Job:
     directory: RunDirectory  # holds the plan
     capabilities: Mapping[str, Any]
     agent_source: str
+    host_state: host_state.Request = field(default_factory=host_state.Request)
 
 
 def execute(job: Job) -> str:
@@ -59,6 +64,11 @@ def execute(job: Job) -> str:
     directory = job.directory
     plan = directory.plan()
     executor = _Executor(job, plan)
+    with job.host_state.held():
+        return _executed(executor)
+
+
+def _executed(executor: _Executor) -> str:
     interruption = fault = None
     try:
         executor.begin()
@@ -75,13 +85,13 @@ def execute(job: Job) -> str:
 
 class _Executor:
     def __init__(self, job: Job, plan: Mapping[str, Any]) -> None:
+        self._job = job
         self._directory = job.directory
         self._plan = plan
         points: Sequence[Point] = plan["points"]
         self._todo = [p for p in points if not self._directory.is_finished(p["id"])]
         self._manifest = manifest.draft(plan, job.capabilities, self._directory.manifest())
         self._progress = Progress(self._directory, plan, self._todo)
-        self._sweep = Sweep(self._directory, self._host_facts(job), self._root_pids)
         self._settings = Settings(
             directory=self._directory,
             capabilities=job.capabilities,
@@ -95,9 +105,27 @@ class _Executor:
         self._boots_s: list[float] = []
 
     def begin(self) -> None:
+        self._prove_before()
         atomic_file.write_json(self._directory.manifest_path, self._manifest)
         self._directory.hold_reserve()
         self._progress.phase("starting")
+
+    def _prove_before(self) -> None:
+        """Audit the host, so that every point is judged under what was in force."""
+        request = self._job.host_state
+        found = self._audited()
+        section = host_state.begun(request, found, self._manifest["host_state"])
+        self._manifest.update(tuning=request.tuning, host_state=section)
+        facts = host_facts(
+            self._plan,
+            self._job.capabilities,
+            self._manifest["conditions"]["before"],
+            not_as_asked=host_state.point_reason(request, found),
+        )
+        self._sweep = Sweep(self._directory, facts, self._root_pids, request.sensors())
+
+    def _audited(self) -> Optional[dict[str, Any]]:
+        return self._job.host_state.audited(host_state.lab_directory_of(self._directory.path))
 
     def run(self) -> None:
         stretches = _stretches(self._todo)
@@ -121,7 +149,13 @@ class _Executor:
         with contextlib.suppress(NvmelabError):
             processes.stop_recorded(self._directory.processes)
         records = manifest.records_of(self._directory)
-        ended = manifest.conclude(self._manifest, records, interruption=interruption, fault=fault)
+        ended = manifest.conclude(
+            self._manifest,
+            records,
+            interruption=interruption,
+            fault=fault,
+            audited=self._audited(),
+        )
         ended["durations_s"] = self._with_totals(ended["durations_s"])
         atomic_file.write_json(self._directory.manifest_path, ended)
         self._progress.end(ended["state"], ended["reason"])
@@ -200,18 +234,6 @@ class _Executor:
         with contextlib.suppress(NvmelabError):
             for process in processes.recorded(self._directory.processes):
                 yield process.pid
-
-    def _host_facts(self, job: Job) -> verdict.HostFacts:
-        accelerator = job.capabilities.get("accelerator") or {}
-        before = self._manifest["conditions"]["before"]
-        return verdict.HostFacts(
-            is_virtual_machine=bool(
-                job.capabilities.get("is_virtual_machine", before["has_hypervisor_flag"])
-            ),
-            accelerator=self._plan["accelerator"],
-            accelerator_reason=str(accelerator.get("reason", "")),
-            cpu_count=os.cpu_count() or 1,
-        )
 
     def _with_totals(self, durations: Mapping[str, Any]) -> dict[str, Any]:
         """Add this session's times to those of earlier ones of a resumed run."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 STDERR_CHARACTERS = 16384
 TERM_S = 5.0
+KILL_S = 1.0
 MARK = "NVMELAB_RUN"
 DEVICE = "{device}"  # stands for the path in argv until the device is found
 
@@ -132,16 +133,17 @@ class Agent:
         except OSError as error:
             return {"exit_code": None, "stdout": "", "stderr": f"{argv[0]} cannot be run: {error}"}
         output = Output(process)
-        timed_out = False
+        timed_out, stuck = False, []
         try:
             output.read_until_end(time.monotonic() + limit_s, asker=self._requests)
             timed_out = process.poll() is None
         finally:
-            stop_tree(process, output)
+            stuck = stop_tree(process, output)
         stdout, stderr = output.texts()
         return {
             "exit_code": process.returncode,
             "timed_out": timed_out,
+            "stuck": stuck,
             "stdout": stdout,
             "stderr": stderr[-STDERR_CHARACTERS:],
             "agent_started_at": clock,
@@ -191,8 +193,12 @@ class Output:
             self._open.discard(number)
 
 
-def stop_tree(process: subprocess.Popen[bytes], output: Output) -> None:
-    """End fio and its job processes if it still runs: asked first, so that it can report."""
+def stop_tree(process: subprocess.Popen[bytes], output: Output) -> list[int]:
+    """End fio and its job processes if it still runs: asked first, so that it can report.
+
+    Return those that cannot be killed: they wait in the kernel for a device.
+    """
+    stuck: list[int] = []
     if process.poll() is None:
         # fio's jobs make sessions of their own: a signal to the group does not reach them.
         family = [process.pid, *descendants(process.pid)]
@@ -201,8 +207,30 @@ def stop_tree(process: subprocess.Popen[bytes], output: Output) -> None:
         if process.poll() is None:
             for pid in {*family, *descendants(process.pid)}:
                 kill(pid)
-            process.wait(TERM_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TERM_S)
+            stuck = still_alive(family)
     output.close()
+    return stuck
+
+
+def still_alive(pids: list[int]) -> list[int]:
+    """Return those that live a second after they were killed; a zombie does not."""
+    end = time.monotonic() + KILL_S
+    while True:
+        alive = [pid for pid in pids if is_alive(pid)]
+        if not alive or time.monotonic() >= end:
+            return alive
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in {"Z", "X", "x"}
+    except OSError:
+        return False
 
 
 def kill(pid: int) -> None:

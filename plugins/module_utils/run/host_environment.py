@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import affinity
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import agent_connection
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import (
     Environment,
@@ -17,6 +19,9 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Tar
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
 
 if TYPE_CHECKING:
+    from ansible_collections.nvmelab.bench.plugins.module_utils.run.agent_connection import (
+        AgentConnection,
+    )
     from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 
@@ -62,6 +67,12 @@ class HostEnvironment(Environment):
     def commands(self) -> dict[str, Any]:
         """Nothing runs here but fio, which each point's record names."""
         return {}
+
+    def _new_connection(self) -> AgentConnection:
+        """Start the agent, and with it every fio, on the CPUs that the plan names."""
+        text = self.spec.get("cpus")
+        with affinity(parse_cpu_list(text) if text else None, self.name):
+            return super()._new_connection()
 
     def agent_argv(self) -> list[str]:
         """Return the command of an agent on this host."""

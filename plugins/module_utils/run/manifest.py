@@ -13,7 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import snapshot as host_snapshot
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import verdict
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import host_state, verdict
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import (
     RunDirectory,
     RunDirectoryError,
@@ -53,11 +53,14 @@ def draft(
         "repetitions": plan["repetitions"],
         "layout": plan["layout"],
         "skips": plan["skips"],
+        "cpu_layout": plan.get("cpu_layout"),
         "points_planned": len(plan["points"]),
         "points_done": 0,
         "points_failed": [],
         "capabilities": dict(capabilities),
         "conditions": {"before": host_snapshot.snapshot(), "after": None},
+        "tuning": earlier.get("tuning", "off"),
+        "host_state": earlier.get("host_state"),
         "verdict": None,
         "commands": dict(earlier.get("commands", {})),
         "durations_s": dict(earlier.get("durations_s", {})),
@@ -70,6 +73,7 @@ def conclude(
     *,
     interruption: Optional[str] = None,
     fault: Optional[str] = None,
+    audited: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Return the manifest of a run that has ended.
 
@@ -78,6 +82,7 @@ def conclude(
         records: the records of all points that have one.
         interruption: why somebody ended the run early.
         fault: why the run could not go on, e.g. a full disk.
+        audited: what the audit after the run has found.
     """
     done = [record for record in records if record["state"] == "ok"]
     failed = [
@@ -86,6 +91,7 @@ def conclude(
         if record["state"] != "ok"
     ]
     after = host_snapshot.snapshot()
+    proof = host_state.ended(manifest.get("host_state"), audited, records)
     state = _state(manifest["points_planned"], len(done), interruption)
     return {
         **manifest,
@@ -95,8 +101,9 @@ def conclude(
         "points_done": len(done),
         "points_failed": failed,
         "conditions": {**manifest["conditions"], "after": after},
+        "host_state": proof,
         "verdict": verdict.run_verdict(
-            [record["verdict"] for record in done], manifest["conditions"]["before"], after
+            [record["verdict"] for record in done], manifest["conditions"]["before"], after, proof
         ),
         "durations_s": {**manifest["durations_s"], **_durations(records)},
     }

@@ -29,7 +29,8 @@ class Outcome:
     started_at: float
     ended_at: float
     limit_s: float
-    load: Optional[Mapping[str, Optional[float]]] = None
+    load: Optional[Mapping[str, Any]] = None
+    movement: Optional[Mapping[str, Any]] = None
 
 
 def conclude(
@@ -67,6 +68,7 @@ def conclude(
         "fio_file": None if cause else f"points/{path.name}",
         "fio_sha256": None if cause else run_directory.sha256(path),
         "load": outcome.load,
+        "movement": outcome.movement,
         "verdict": _judge(point, outcome, rows, host, cause),
     }
     atomic_file.write_json(directory.record_path(point_id), record)
@@ -88,6 +90,7 @@ def failed(directory: RunDirectory, point: Mapping[str, Any], cause: str) -> dic
         "fio_file": None,
         "fio_sha256": None,
         "load": None,
+        "movement": None,
         "verdict": verdict.verdict([verdict.reason("failed", cause)]),
     }
     atomic_file.write_json(directory.record_path(point["id"]), record)
@@ -163,6 +166,7 @@ def _judge(
 ) -> dict[str, Any]:
     if cause:
         return verdict.verdict([verdict.reason("failed", cause)])
-    return verdict.point_verdict(
-        verdict.PointFacts(point["runs_on"], point["fio"], rows, outcome.load, host)
+    facts = verdict.PointFacts(
+        point["runs_on"], point["fio"], rows, outcome.load, host, outcome.movement
     )
+    return verdict.point_verdict(facts)

@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio import job as fio_job
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import cpu_load
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import movement as host_movement
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     guest_agent,
     point_record,
@@ -30,6 +32,10 @@ LIMIT_MARGIN_S = 60.0
 LIMIT_FACTOR = 3.0
 # For the answer to travel, after fio itself was given up.
 ANSWER_S = 30.0
+
+
+class SweepError(NvmelabError):
+    """A point has left its place in a state that no other point can be measured in."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,12 @@ class Sweep:
         directory: RunDirectory,
         host: verdict.HostFacts,
         root_pids: Callable[[], Iterable[int]],
+        sensors: Optional[host_movement.Sensors] = None,
     ) -> None:
         self._directory = directory
         self._host = host
         self._root_pids = root_pids
+        self._sensors = sensors  # None: what moves is nobody's concern
 
     def run(
         self, place: Place, point: Mapping[str, Any], target: Target, *, is_first: bool
@@ -81,7 +89,20 @@ class Sweep:
         if first["event"] == "refused":
             return point_record.failed(self._directory, point, first["cause"])
         started_at, before = time.time(), cpu_load.sample(self._root_pids())
-        event = place.connection.event(deadline_s=limit_s + ANSWER_S, check=place.check)
+        watch = host_movement.Watch(self._sensors) if self._sensors else None
+
+        def look() -> None:
+            place.check()
+            if watch:
+                watch.tick()
+
+        event = place.connection.event(deadline_s=limit_s + ANSWER_S, check=look)
+        if event.get("stuck"):
+            pids = ", ".join(map(str, event["stuck"]))
+            raise SweepError(
+                f"fio did not end within {limit_s:.0f} s and cannot be killed (pid {pids} there): "
+                "the device does not answer"
+            )
         ended_at, after = time.time(), cpu_load.sample(self._root_pids())
         outcome = point_record.Outcome(
             argv=first["argv"],
@@ -90,6 +111,7 @@ class Sweep:
             ended_at=ended_at,
             limit_s=limit_s,
             load=cpu_load.load_between(before, after),
+            movement=watch.end() if watch else None,
         )
         return point_record.conclude(self._directory, point, outcome, self._host)
 
@@ -111,6 +133,8 @@ class Sweep:
 
 
 def limit_for(point: Mapping[str, Any]) -> float:
-    """Return after how many seconds fio counts as hung."""
+    """Return after how many seconds fio counts as hung: as the plan says, if it does."""
+    if point.get("limit_s"):
+        return float(point["limit_s"])
     expected = float(point["expected_s"])
     return max(expected * LIMIT_FACTOR, expected + LIMIT_MARGIN_S)

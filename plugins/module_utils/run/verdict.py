@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio import job as fio_job
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import movement_reasons
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import host_state as proof
 
 # Little's law bounds what is in flight; clocks and rounding give a little over it.
 LITTLE_TOLERANCE = 1.03
@@ -18,6 +20,8 @@ STEAL_PERCENT_MAX = 1.0
 OTHER_CPUS_MAX = 0.25
 # Conditions that a run must end under as it began.
 STEADY_KEYS = ("kernel", "cmdline", "microcode", "governors", "boost", "smt", "thp")
+# Those that an audit tells too, and more exactly.
+AUDITED_KEYS = ("cmdline", "governors", "boost", "smt", "thp")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class HostFacts:
     accelerator: str = "kvm"
     accelerator_reason: str = ""
     cpu_count: int = 1
+    cpu_overcommit: str = ""  # which roles of the CPU layout share CPUs
+    not_as_asked: str = ""  # which settings differ from what was asked of the host
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,9 @@ class PointFacts:
     runs_on: str
     options: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
-    load: Optional[Mapping[str, Optional[float]]] = None
+    load: Optional[Mapping[str, Any]] = None
     host: HostFacts = field(default_factory=HostFacts)
+    movement: Optional[Mapping[str, Any]] = None
 
 
 def reason(code: str, text: str) -> dict[str, str]:
@@ -60,6 +67,7 @@ def point_verdict(facts: PointFacts) -> dict[str, Any]:
             *_runtime_reasons(facts),
             *_inflight_reasons(facts),
             *_load_reasons(facts),
+            *movement_reasons.point_reasons(facts.movement),
         ]
     )
 
@@ -68,8 +76,16 @@ def run_verdict(
     point_verdicts: Sequence[Mapping[str, Any]],
     before: Mapping[str, Any],
     after: Mapping[str, Any],
+    host_state: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
-    """Return the verdict of a run: each code of its points once, and what changed meanwhile."""
+    """Return the verdict of a run: each code of its points once, and what changed meanwhile.
+
+    Args:
+        point_verdicts: of the points that were measured.
+        before: the conditions before the first of them.
+        after: those after the last.
+        host_state: the manifest's section, where the host was audited.
+    """
     first: dict[str, str] = {}
     counts: dict[str, int] = {}
     for one in point_verdicts:
@@ -80,7 +96,9 @@ def run_verdict(
     if not total:
         return verdict([reason("no-points", "no point was measured: there is nothing to trust")])
     reasons = [reason(code, f"{text} ({_of(counts[code], total)})") for code, text in first.items()]
-    return verdict([*reasons, *_change_reasons(before, after)])
+    keys = [key for key in STEADY_KEYS if host_state is None or key not in AUDITED_KEYS]
+    changed = _change_reasons(before, after, keys)
+    return verdict([*reasons, *changed, *proof.run_reasons(host_state, list(first))])
 
 
 def _of(count: int, total: int) -> str:
@@ -96,6 +114,12 @@ def _host_reasons(facts: PointFacts) -> list[dict[str, str]]:
         )
     if facts.host.is_virtual_machine:
         reasons.append(reason("virtual-host", "the lab host is itself a virtual machine"))
+    if facts.host.cpu_overcommit:
+        reasons.append(
+            reason("cpu_overcommit", f"too few CPUs for the layout: {facts.host.cpu_overcommit}")
+        )
+    if facts.host.not_as_asked:
+        reasons.append(reason("host-state", facts.host.not_as_asked))
     return reasons
 
 
@@ -135,13 +159,25 @@ def _load_reasons(facts: PointFacts) -> list[dict[str, str]]:
     cpus = (other or 0.0) / 100 * facts.host.cpu_count
     if cpus > OTHER_CPUS_MAX:
         text = f"other processes of the lab host used {cpus:.2f} of {facts.host.cpu_count} CPUs"
-        reasons.append(reason("other-load", f"{text}, more than {OTHER_CPUS_MAX:g}"))
+        text = f"{text}, more than {OTHER_CPUS_MAX:g}{_names(load, facts.host.cpu_count)}"
+        reasons.append(reason("other-load", text))
     return reasons
 
 
-def _change_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
+def _names(load: Mapping[str, Any], cpu_count: int) -> str:
+    """Return who used most of it, in CPUs, e.g. ``: apt 0.40``."""
+    named = [
+        f"{one['name']} {one['cpu_percent'] / 100 * cpu_count:.2f}"
+        for one in load.get("busiest_others") or []
+    ]
+    return f": {', '.join(named)}" if named else ""
+
+
+def _change_reasons(
+    before: Mapping[str, Any], after: Mapping[str, Any], keys: Iterable[str]
+) -> list[dict[str, str]]:
     return [
         reason("changed-conditions", f"{key} was {before[key]!r} before and {after[key]!r} after")
-        for key in STEADY_KEYS
+        for key in keys
         if key in before and key in after and before[key] != after[key]
     ]

@@ -110,3 +110,28 @@ def test_unknown_run_has_no_result(tmp_path: Path) -> None:
     """The message names the directory that was looked for."""
     answer = run_module(bench_run, state="result", run_id="nowhere", root=str(tmp_path))
     assert f"{tmp_path}/runs/nowhere: no such run on this host" in answer["msg"]
+
+
+def test_host_state_is_proven(start: Call, tmp_path: Path) -> None:
+    """With tuning, the manifest holds what was asked and found, and each point what moved."""
+    asked = {"cpupower": {"governor": None}, "kernel_cmdline": [], "hugepages": []}
+    start(host_state={"tuning": "audit", "asked": asked})
+    directory = ended(tmp_path)
+    manifest = directory.manifest() or {}
+    assert (manifest["tuning"], manifest["host_state"]["asked"]) == ("audit", asked)
+    assert manifest["host_state"]["after"]["rows"]
+    assert (directory.record("0001") or {})["movement"] is not None
+
+
+def test_tuning_is_off_by_yaml_too(start: Call, tmp_path: Path) -> None:
+    """YAML reads `off` as a boolean: it is what was meant."""
+    start(host_state={"tuning": False})
+    manifest = ended(tmp_path).manifest() or {}
+    assert (manifest["tuning"], manifest["host_state"]) == ("off", None)
+
+
+def test_unknown_setting_is_refused_before_the_run(start: Call, tmp_path: Path) -> None:
+    """It would look as if it had been fulfilled; nothing is started."""
+    answer = start(host_state={"tuning": "audit", "asked": {"cpupower": {"governer": "x"}}})
+    assert "did you mean 'governor'" in answer["msg"]
+    assert not (tmp_path / "runs").exists()

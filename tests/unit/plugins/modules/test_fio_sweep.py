@@ -62,8 +62,10 @@ def test_other_points_need_another_directory(params: dict[str, Any]) -> None:
 
 
 def test_check_mode_writes_nothing(params: dict[str, Any]) -> None:
-    """It says that something would be measured."""
-    assert run_module(fio_sweep, **params, _ansible_check_mode=True)["changed"]
+    """It says what would be measured."""
+    answer = run_module(fio_sweep, **params, _ansible_check_mode=True)
+    assert answer["changed"]
+    assert [(one["before"], one["after"]) for one in answer["diff"]] == [("", "one\ntwo\n")]
     assert not Path(params["directory"]).exists()
 
 

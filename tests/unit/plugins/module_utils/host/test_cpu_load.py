@@ -30,14 +30,35 @@ def test_time_of_a_family_is_ours(tmp_path: Path) -> None:
     write_process(tmp_path, 20, 1, own=1000)
     write_process(tmp_path, 2, 0, own=32, flags=cpu_load.PF_KTHREAD)
     found = cpu_load.sample([10], proc=tmp_path)
-    assert found == CpuSample(total=1000, busy=160, steal=20, ours=31, kernel=32)
+    others = {(20, "a) b (c"): 1000}
+    assert found == CpuSample(1000, busy=160, steal=20, ours=31, kernel=32, others=others)
 
 
 def test_load_between_samples() -> None:
     """By hand: 200 ticks, 120 busy of which 60 ours and 20 the kernel's: 40 others' = 20 %."""
     before = CpuSample(total=1000, busy=100, steal=0, ours=50, kernel=10)
     after = CpuSample(total=1200, busy=220, steal=2, ours=110, kernel=30)
-    assert cpu_load.load_between(before, after) == {"steal_percent": 1.0, "other_cpu_percent": 20.0}
+    assert cpu_load.load_between(before, after) == {
+        "steal_percent": 1.0,
+        "other_cpu_percent": 20.0,
+        "busiest_others": [],
+    }
+
+
+def test_busiest_others_are_named() -> None:
+    """Of 1000 ticks: the three that used most, one that began meanwhile, none below half a %."""
+    nothing = {"busy": 0, "steal": 0, "ours": 0, "kernel": 0}
+    known = {(1, "init"): 500, (2, "cron"): 10, (3, "gone"): 700, (5, "low"): 4, (6, "d"): 0}
+    later = {(1, "init"): 504, (2, "cron"): 20, (4, "apt"): 300, (5, "low"): 10, (6, "d"): 7}
+    found = cpu_load.load_between(
+        CpuSample(1000, **nothing, others=known), CpuSample(2000, **nothing, others=later)
+    )
+    assert found is not None
+    assert found["busiest_others"] == [
+        {"name": "apt", "pid": 4, "cpu_percent": 30.0},
+        {"name": "cron", "pid": 2, "cpu_percent": 1.0},
+        {"name": "d", "pid": 6, "cpu_percent": 0.7},
+    ]
 
 
 def test_rounding_below_nothing_is_nothing() -> None:

@@ -67,6 +67,41 @@ def test_load_counts_in_cpus(
     assert codes(load=load, host=HostFacts(cpu_count=cpu_count)) == expected
 
 
+def test_other_load_names_whose_it_was() -> None:
+    """In CPUs, as the limit is."""
+    others = [{"name": "apt", "pid": 7, "cpu_percent": 25.0}]
+    load = {"steal_percent": 0.0, "other_cpu_percent": 30.0, "busiest_others": others}
+    facts = PointFacts("guest", OPTIONS, [row()], load, HostFacts(cpu_count=2))
+    (found,) = verdict.point_verdict(facts)["reasons"]
+    assert found["text"] == (
+        "other processes of the lab host used 0.60 of 2 CPUs, more than 0.25: apt 0.50"
+    )
+
+
+def test_what_was_proven_of_the_host_is_in_the_points_verdict() -> None:
+    """Settings that differ, and what moved; the point's own rows are all right."""
+    moved = dict.fromkeys(("frequency_khz", "cpu_pressure_percent", "temperature_c"))
+    host = HostFacts(not_as_asked="1 of 1 settings is not as asked: thp always (asked never)")
+    assert codes(host=host, movement={**moved, "throttle_count": 2}) == ["host-state", "throttled"]
+
+
+def test_audited_settings_are_not_told_twice() -> None:
+    """The audit's rows replace the few conditions that every run records."""
+    conditions = {"governors": {"a": 2}, "kernel": "1"}, {"governors": {"b": 2}, "kernel": "2"}
+    audits = [{"rows": [{"knob": "governor", "effective": name}]} for name in "ab"]
+    section: dict[str, Any] = {
+        "before": audits[0],
+        "resumed": [],
+        "after": audits[1],
+        "movement": None,
+    }
+    found = verdict.run_verdict([verdict.verdict([])], *conditions, section)
+    assert [one["text"] for one in found["reasons"]] == [
+        "kernel was '1' before and '2' after",
+        "governor was a before and b after",
+    ]
+
+
 def test_tcg_taints_what_ran_in_the_guest_only() -> None:
     """A ceiling on the host does not run under the guest's accelerator; the text says why."""
     host = HostFacts(is_virtual_machine=True, accelerator="tcg", accelerator_reason="no /dev/kvm")
