@@ -4,33 +4,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from lab_traces import CHECKOUT, traces
-
-TOOL = str(CHECKOUT / "tests/lab/labhosts.py")
+from lab_folders import lab_folder, labhosts
+from lab_traces import traces
 
 
 @pytest.fixture
 def folder() -> Path:
-    """A lab beside the one of the scenarios; its image is theirs, so that none is built twice."""
-    place = CHECKOUT / ".cache" / "lab" / "own-test"
-    place.mkdir(parents=True, exist_ok=True)
-    image = Path(labhosts(place.parent, "image").stdout.strip())
-    if not (place / image.name).exists():
-        (place / image.name).symlink_to(image)
-    return place
-
-
-def labhosts(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What the tool answers."""
-    environment = {**os.environ, "NVMELAB_LAB_DIRECTORY": str(folder), **variables}
-    return subprocess.run(
-        [sys.executable, TOOL, *words], env=environment, capture_output=True, text=True, check=False
-    )
+    """A lab beside the one of the scenarios."""
+    return lab_folder("own-test")
 
 
 def test_up_twice_and_down_twice(folder: Path) -> None:

@@ -58,6 +58,8 @@ class Progress:
             for line in event.text.splitlines():
                 if line.startswith(PREFIX):
                     self._show_host(line.removeprefix(PREFIX))
+        elif event.kind == "ok" and (told := _told(event)):
+            self._stay(told)
         elif event.kind in ("failed", "unreachable") and not event.is_ignored:
             self._stay(f"{event.host}: {event.kind}: {reason_of(event)}")
 
@@ -94,3 +96,10 @@ class Progress:
         lines = [self._task, *(f"  {host}: {text}" for host, text in self._of_host.items())]
         if self._status:
             self._status.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"))
+
+
+def _told(event: Event) -> str:
+    """Return a debug message that is about its host: it begins with the host's name."""
+    message = (event.result or {}).get("msg")
+    is_told = event.action == "ansible.builtin.debug" and isinstance(message, str)
+    return str(message) if is_told and str(message).startswith(event.host) else ""

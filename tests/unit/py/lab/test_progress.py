@@ -13,6 +13,9 @@ EVENTS = (
     Event("task", task="Run the plan"),
     Event("line", text="nvmelab | a | [1/2] point\nsomething else\nnvmelab | b | [1/2] point"),
     Event("line", text="[WARNING]: noise"),
+    Event("ok", host="a", action="ansible.builtin.debug", result={"msg": "a: must be rebooted"}),
+    Event("ok", host="a", action="ansible.builtin.debug", result={"msg": "a table"[2:]}),
+    Event("ok", host="a", action="ansible.builtin.command", result={"msg": "a: no news"}),
     Event("failed", host="a", task="Run the plan", result={"msg": "boom"}, text="fatal: [a]"),
     Event("failed", host="b", task="Try", result={"msg": "never mind"}, is_ignored=True),
 )
@@ -22,7 +25,7 @@ EVENTS = (
     ("options", "expected"),
     [
         ({}, ["· Run the plan", "a | [1/2] point", "b | [1/2] point",
-              "a: failed: Run the plan: boom"]),
+              "a: must be rebooted", "a: failed: Run the plan: boom"]),
         ({"brief": True}, ["a | [1/2] point", "b | [1/2] point"]),
         ({"verbose": True}, ["nvmelab | a | [1/2] point", "something else",
                              "nvmelab | b | [1/2] point", "[WARNING]: noise", "fatal: [a]"]),
@@ -31,7 +34,7 @@ EVENTS = (
 def test_lines(
     options: dict[str, bool], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tasks once, our modules' own lines, failures that count; verbose is Ansible's own text."""
+    """Tasks once, modules' own lines, what is told of hosts, failures; verbose is all of it."""
     with Progress(**options) as progress:
         for event in EVENTS:
             progress.show(event)
