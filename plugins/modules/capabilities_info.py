@@ -67,8 +67,11 @@ capabilities:
       description: Of this dictionary.
       type: int
     cpu_count:
-      description: CPUs that processes here may use.
+      description: How many CPUs are online.
       type: int
+    cpus:
+      description: Which they are, such as V(0-7).
+      type: str
     memory_mib:
       description: Memory of the host, in MiB.
       type: int

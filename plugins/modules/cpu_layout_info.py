@@ -81,6 +81,19 @@ options:
     description: With too few cores, share CPUs. The layout is then tainted, with reasons.
     type: bool
     default: false
+  environments:
+    description:
+      - The C(environments) of a plan, as C(python -m nvmelab plan --format json) prints them. Then
+        its storage targets and its guest are laid out, and O(targets) and O(guests) only say
+        otherwise for those of the same name.
+      - The guest is called C(guest), a target as its kind, C(qemu-storage-daemon),
+        C(spdk-nvmf-tgt) or C(spdk-vhost), or C(targets) when several kinds are never up together.
+      - A device without IOThreads is served by QEMU's main loop, which then counts as one.
+      - Targets that this host has no program for are left out.
+    type: dict
+  spdk_directory:
+    description: Where SPDK is looked for, for O(environments); by default on PATH.
+    type: path
   sysfs:
     description: Where sysfs is.
     type: path
@@ -100,6 +113,11 @@ EXAMPLES = r"""
       - {name: one, vcpus: 4, iothreads: 1}
       - {name: two, vcpus: 4, iothreads: 1}
   register: cpus
+
+- name: Lay out what a plan needs, with a second core for SPDK's vhost
+  nvmelab.bench.cpu_layout_info:
+    environments: "{{ (lookup('ansible.builtin.file', 'plan.json') | from_json).environments }}"
+    targets: [{name: spdk-vhost, cores: 2}]
 
 - name: Show it
   ansible.builtin.debug:
@@ -154,13 +172,19 @@ pinning:
       and iothread_cpus, as the modules that start them take them.
   returned: success
   type: dict
+missing_cores:
+  description: How many more cores would do.
+  returned: when there are too few
+  type: int
 """
 
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import spdk_programs
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout import lay_out
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout_text import (
     kernel_args,
@@ -168,6 +192,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout_text
     picture,
     pinning,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import needs
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_request import make_request
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.topology import (
     device_node,
@@ -194,8 +219,20 @@ ARGUMENTS = {
         "default": "pollers_alone",
     },
     "overcommit": {"type": "bool", "default": False},
+    "environments": {"type": "dict"},
+    "spdk_directory": {"type": "path"},
     "sysfs": {"type": "path", "default": "/sys"},
 }
+SPDK_PROGRAMS = {"spdk-nvmf-tgt": "nvmf_tgt", "spdk-vhost": "vhost"}
+
+
+def wanted(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with what a plan needs, when there is one."""
+    if options["environments"] is None:
+        return options
+    spdk = spdk_programs(options["spdk_directory"])
+    absent = [kind for kind, program in SPDK_PROGRAMS.items() if not spdk[program]]
+    return needs(options["environments"], options, absent)
 
 
 def main() -> None:
@@ -204,12 +241,14 @@ def main() -> None:
     sysfs = Path(options["sysfs"])
     try:
         node = device_node(options["device"], sysfs) if options["device"] else None
-        request = make_request(options, node)
+        request = make_request(wanted(options), node)
         topology = read_topology(sysfs)
         layout = lay_out(topology, request)
     except (OSError, NvmelabError) as error:
+        code = getattr(error, "exit_code", 1)
         missing = getattr(error, "missing_cores", None)
-        module.fail_json(msg=str(error), **({"missing_cores": missing} if missing else {}))
+        more = {"missing_cores": missing} if missing else {}
+        module.fail_json(msg=str(error), exit_code=code, **more)
     module.exit_json(
         changed=False,
         layout=layout_dict(layout),

@@ -115,6 +115,9 @@ attributes:
   check_mode:
     support: full
     description: Tells whether a guest would be started or stopped.
+  diff_mode:
+    support: full
+    description: Shows the state before and after.
 """
 
 EXAMPLES = r"""
@@ -208,7 +211,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import load_guest
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import start_guest, stop
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
+    start_guest,
+    state_diff,
+    stop,
+)
 
 BACKEND = {
     "kind": {"type": "str", "choices": ["null-co", "ram", "raw-file"], "required": True},
@@ -253,7 +260,8 @@ def main() -> None:
             changed = stop(load_guest(directory, name), check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, guest=guest)
+    changes = state_diff(f"guest {name}", options["state"], changed=changed)
+    module.exit_json(changed=changed, guest=guest, diff=changes)
 
 
 if __name__ == "__main__":

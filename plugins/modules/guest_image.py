@@ -74,6 +74,9 @@ attributes:
   check_mode:
     support: full
     description: Tells whether an image would be made or chosen.
+  diff_mode:
+    support: full
+    description: Shows the image that guests start from, before and after.
 """
 
 EXAMPLES = r"""
@@ -130,7 +133,7 @@ built:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -139,9 +142,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.cloud_image im
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import DebianImage
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_image import (
     ImageSource,
+    Outcome,
     ensure,
     summary,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.store import current_image
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 
 ARGUMENTS = {
     "root": {"type": "path", "default": "/var/lib/nvmelab"},
@@ -185,6 +191,19 @@ def source_of(params: dict[str, Any]) -> ImageSource:
     )
 
 
+def _named(image: Optional[dict[str, Any]]) -> list[str]:
+    """Return the line of a diff for an image; none without one."""
+    return [f"{image['name']} {image['digest']}"] if image else []
+
+
+def _after(outcome: Outcome, name: str) -> list[str]:
+    """Return the same for the image that is, or would be, current."""
+    if outcome.image:
+        return _named(outcome.image)
+    # Without the lab's keys, which go into the image, its digest is not known yet.
+    return [outcome.directory.name if outcome.directory else f"{name}, with keys yet to be made"]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
@@ -193,13 +212,18 @@ def main() -> None:
     )
     params = module.params
     name = params["name"] or ("cloud" if params["image_url"] else f"debian-{params['suite']}")
+    root = Path(params["root"])
+    before = _named(current_image(root))
     try:
-        outcome = ensure(
-            Path(params["root"]), name, source_of(params), check_mode=module.check_mode
-        )
+        outcome = ensure(root, name, source_of(params), check_mode=module.check_mode)
     except NvmelabError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=outcome.changed, built=outcome.built, image=summary(outcome.image))
+    module.exit_json(
+        changed=outcome.changed,
+        built=outcome.built,
+        image=summary(outcome.image),
+        diff=diff("guest image", before, _after(outcome, name)),
+    )
 
 
 if __name__ == "__main__":

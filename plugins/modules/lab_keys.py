@@ -24,6 +24,9 @@ attributes:
   check_mode:
     support: full
     description: Tells what it would make.
+  diff_mode:
+    support: full
+    description: Shows the files that would be made.
 """
 
 EXAMPLES = r"""
@@ -63,6 +66,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys impor
     make,
     missing,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 
 
 def main() -> None:
@@ -75,7 +79,8 @@ def main() -> None:
         made = missing(keys) if module.check_mode else make(keys)
     except NvmelabError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(made), made=made, keys=keys.as_dict())
+    changes = diff(str(keys.directory), [], made)
+    module.exit_json(changed=bool(made), made=made, keys=keys.as_dict(), diff=changes)
 
 
 if __name__ == "__main__":

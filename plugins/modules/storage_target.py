@@ -93,6 +93,9 @@ attributes:
   check_mode:
     support: full
     description: Tells whether a target would be started or stopped.
+  diff_mode:
+    support: full
+    description: Shows the state before and after.
 """
 
 EXAMPLES = r"""
@@ -144,7 +147,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import start_target, stop
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
+    start_target,
+    state_diff,
+    stop,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
     KINDS,
     load_target,
@@ -191,7 +198,8 @@ def main() -> None:
             changed = stop(load_target(directory, name), check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, target=target)
+    changes = state_diff(f"storage target {name}", options["state"], changed=changed)
+    module.exit_json(changed=changed, target=target, diff=changes)
 
 
 if __name__ == "__main__":

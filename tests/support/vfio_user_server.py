@@ -134,9 +134,11 @@ class Server:
 
     def serve(self, path: Path, device: Device) -> None:
         """Serve one client after the other, until the process is ended."""
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(path))
-            listener.listen(1)
+        self.serve_at(listen(path), device)
+
+    def serve_at(self, listener: socket.socket, device: Device) -> None:
+        """Serve the clients of a socket that listens already."""
+        with listener:
             while True:
                 client, _ = listener.accept()
                 with client, contextlib.suppress(ConnectionError, EOFError):
@@ -189,6 +191,14 @@ class Server:
         if index == MSIX_IRQ and flags & IRQ_TRIGGER:
             self.interrupts.replace(start, count, fds if flags & IRQ_DATA_EVENTFD else [])
         return b""
+
+
+def listen(path: Path) -> socket.socket:
+    """Return a socket at ``path`` that clients can connect to from now on."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(1)
+    return listener
 
 
 def _region(device: Device, body: bytes) -> bytes:

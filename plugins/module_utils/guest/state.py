@@ -15,6 +15,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import
     RunningGuest,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import capabilities
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import storage_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
     RunningTarget,
@@ -106,6 +107,7 @@ def start_target(
         )
         return storage_target.start_target(spec, directory=directory, capabilities=host)
 
+    storage_target.require_exports(spec)
     existing = storage_target.load_target(directory, spec["name"])
     changed, running = _ensure(existing, spec, TargetError, start, check_mode=check_mode)
     return changed, running.summary() if running else None
@@ -116,6 +118,12 @@ def stop(running: Union[RunningGuest, RunningTarget, None], *, check_mode: bool)
     if running is not None and not check_mode:
         running.stop()
     return running is not None
+
+
+def state_diff(what: str, state: str, *, changed: bool) -> list[dict[str, str]]:
+    """Return what Ansible shows with --diff when something comes to this state."""
+    other = {"started": "stopped", "stopped": "started"}[state]
+    return diff(what, [other if changed else state], [state])
 
 
 def _ensure(

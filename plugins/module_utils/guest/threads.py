@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 
 
 def process_cpus(spec: Mapping[str, Any]) -> Optional[list[int]]:
-    """Return the CPUs of QEMU as a whole: those of its vCPUs and IOThreads; None for any."""
+    """Return the CPUs that QEMU is started on, and its helper threads stay on; None for any.
+
+    ``emulator_cpus``, else those of its vCPUs and IOThreads. vCPUs without CPUs of their own
+    inherit them, so IOThreads alone do not confine QEMU.
+    """
+    if spec.get("emulator_cpus"):
+        return parse_cpu_list(spec["emulator_cpus"])
+    if not spec.get("cpus"):
+        return None
     texts = [spec[key] for key in ("cpus", "iothread_cpus") if spec.get(key)]
-    return sorted({cpu for text in texts for cpu in parse_cpu_list(text)}) or None
+    return sorted({cpu for text in texts for cpu in parse_cpu_list(text)})
 
 
 def pin_threads(spec: Mapping[str, Any], qmp: Qmp) -> list[dict[str, Any]]:

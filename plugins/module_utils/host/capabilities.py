@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import accelerator
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.qemu_probe import (
     ProbeError,
     probe_qemu,
@@ -88,7 +89,7 @@ def probe(
         "schema_version": SCHEMA_VERSION,
         **_machine(),
         **found,
-        "spdk": _spdk(spdk_directory),
+        "spdk": spdk_programs(spdk_directory),
         "guest_image": image,
         "accelerator": accelerator.choose(
             root,
@@ -119,9 +120,12 @@ def _machine() -> dict[str, Any]:
     memory = re.search(
         r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE
     )
+    online = Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip()
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     return {
-        "cpu_count": len(os.sched_getaffinity(0)),
+        # Not this process's affinity: it lacks the CPUs that isolcpus keeps free for guests.
+        "cpu_count": len(parse_cpu_list(online)),
+        "cpus": online,
         "memory_mib": int(memory[1]) // 1024 if memory else None,
         "kernel": platform.release(),
         "is_virtual_machine": bool(re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.MULTILINE)),
@@ -143,7 +147,7 @@ def _find_storage_daemon(qemu_path: Optional[str]) -> Optional[str]:
     return beside or shutil.which(name)
 
 
-def _spdk(directory: Optional[str]) -> dict[str, Optional[str]]:
+def spdk_programs(directory: Optional[str]) -> dict[str, Optional[str]]:
     """Return where SPDK's targets are. A folder that was given must hold one of them."""
     folders = [Path(directory, "build", "bin"), Path(directory)] if directory else []
     search = os.pathsep.join(map(str, folders)) if directory else None

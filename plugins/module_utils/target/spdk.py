@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SPDK's nvmf_tgt (vfio-user) and vhost (vhost-user-blk) as storage targets.
 
-Its error codes are coarse (one for four causes), so what can be checked is checked before, and
-every error carries the end of the target's log. Source: SPDK v25.05, doc/jsonrpc.md; app.c.
+What an export asks for becomes a configuration of the same form as the module ``spdk_config``
+takes, and is applied by the same code. Source: SPDK v25.05, doc/jsonrpc.md; app.c.
 """
 
 from __future__ import annotations
@@ -12,14 +12,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
-from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import check_socket_path
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
+    BadInputError,
+    NvmelabError,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
+    pci_device,
+    spdk_config,
+    spdk_host,
+    unix_socket,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import (
     SpdkRpc,
     SpdkRpcError,
@@ -30,16 +38,17 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_targe
     stopped_on_error,
 )
 
-_MIB = 1 << 20
-_BLOCK_BYTES = 512
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # What an idle target took (368 MiB) and room for its queues; bdevs in memory come on top.
 _BASE_MIB = 512
 # On a busy machine 58 s were seen.
 _READY_S = 180.0
 _POLL_S = 0.05
 _NQN = "nqn.2019-07.io.spdk:{}"
-
-Exporter = Callable[[SpdkRpc, Mapping[str, Any], str, Path], None]
+# Kind of a backend in a plan -> kind of a bdev.
+_BDEVS = {"bdev_null": "null", "bdev_malloc": "malloc", "bdev_nvme": "nvme"}
 
 
 def start_nvmf_tgt(
@@ -50,14 +59,9 @@ def start_nvmf_tgt(
     The target listens in a folder an export; what QEMU connects to is ``cntrl`` in it.
     """
     program = _program(spec, capabilities, "nvmf_tgt")
-    folders = {e["name"]: directory / "vfio-user" / e["name"] for e in spec["exports"]}
-    for folder in folders.values():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sockets = {name: str(folder / "cntrl") for name, folder in folders.items()}
-    target = _start(spec, directory, [program], sockets)
-    with stopped_on_error(target):
-        _configure(target, _export_vfio_user, [("nvmf_create_transport", {"trtype": "VFIOUSER"})])
-    return target
+    folder = directory / "vfio-user"
+    sockets = {e["name"]: str(folder / e["name"] / "cntrl") for e in spec["exports"]}
+    return _start(spec, directory, [program], sockets)
 
 
 def start_vhost(
@@ -68,10 +72,54 @@ def start_vhost(
     folder = directory / "vhost"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sockets = {export["name"]: str(folder / export["name"]) for export in spec["exports"]}
-    target = _start(spec, directory, [program, "-S", str(folder)], sockets)
-    with stopped_on_error(target):
-        _configure(target, _export_vhost, [])
-    return target
+    return _start(spec, directory, [program, "-S", str(folder)], sockets)
+
+
+def configuration(spec: Mapping[str, Any], sockets: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the exports of a plan's target ask of SPDK, as ``spdk_config`` takes it; pure.
+
+    Raises:
+        BadInputError: a backend that SPDK does not have.
+    """
+    exports = list(enumerate(spec["exports"]))
+    bdevs = [_bdev(export, number) for number, export in exports]
+    if spec["kind"] == "spdk-vhost":
+        made = [_vhost(spec, export, number) for number, export in exports]
+        return {"bdevs": bdevs, "vhost_controllers": made}
+    subsystems = [
+        {
+            "nqn": _NQN.format(export["name"]),
+            "serial_number": re.sub(r"[^\w-]", "", export["name"])[:20],
+            "allow_any_host": True,
+            "namespaces": [{"bdev": _bdev_name(export, number)}],
+            "listeners": [str(Path(sockets[export["name"]]).parent)],
+        }
+        for number, export in exports
+    ]
+    return {"transports": [{"trtype": "VFIOUSER"}], "bdevs": bdevs, "subsystems": subsystems}
+
+
+def _bdev(export: Mapping[str, Any], number: int) -> dict[str, Any]:
+    backend = export["backend"]
+    if backend["kind"] not in _BDEVS:
+        raise BadInputError(
+            f"export {export['name']}: SPDK has no backend {backend['kind']!r}; wanted one of "
+            f"{', '.join(_BDEVS)}"
+        )
+    kept = {key: backend.get(key) for key in ("size_mib", "bdf")}
+    return {"name": f"bdev{number}", "kind": _BDEVS[backend["kind"]], **kept}
+
+
+def _bdev_name(export: Mapping[str, Any], number: int) -> str:
+    """Return the name of an export's bdev: a controller's first namespace, for a real device."""
+    return f"bdev{number}n1" if export["backend"]["kind"] == "bdev_nvme" else f"bdev{number}"
+
+
+def _vhost(spec: Mapping[str, Any], export: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return one controller; several reactors share them by turns, and not as SPDK likes."""
+    cpus = parse_cpu_list(spec["cpus"]) if spec.get("cpus") else []
+    mask = hex(1 << cpus[number % len(cpus)]) if len(cpus) > 1 else None
+    return {"name": export["name"], "bdev": _bdev_name(export, number), "cpumask": mask}
 
 
 def _program(spec: Mapping[str, Any], capabilities: Mapping[str, Any], which: str) -> str:
@@ -88,20 +136,20 @@ def _start(
     spec: Mapping[str, Any], directory: Path, command: list[str], sockets: dict[str, str]
 ) -> RunningTarget:
     name = spec["name"]
-    memory_mib = _memory_mib(spec)
-    _require_hugepages(name, memory_mib)
+    asked = asked_items(configuration(spec, sockets))
+    _require_host(spec)
     rpc = directory / f"{name}.rpc"
     for path in (*sockets.values(), str(rpc)):
         # A stale cntrl makes a target refuse to listen. All these lie in our run directory.
-        Path(check_socket_path(path)).unlink(missing_ok=True)
-    argv = [*command, "-r", str(rpc), "-s", str(memory_mib), *_core_arguments(spec)]
+        unix_socket.require_usable(Path(path), removable=True, wanted_by=name)
+    argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec)]
     process = processes.start(
         argv,
         name=name,
         log_path=directory / "logs" / f"{name}.log",
         record_dir=directory / "processes",
     )
-    return RunningTarget(
+    target = RunningTarget(
         name=name,
         kind=spec["kind"],
         process=process,
@@ -110,6 +158,33 @@ def _start(
         spec=dict(spec),
         leftovers=(str(rpc), f"{rpc}.lock"),
     )
+    with stopped_on_error(target), _await_rpc(target) as connection:
+        try:
+            spdk_config.converge(connection, asked, own_directory=directory)
+        except NvmelabError as error:
+            if processes.exit_reason(target.process):
+                target.check()  # raises: that it died is the cause
+            raise TargetError(f"{name}: {spec['kind']}: {error}") from error
+        target.check()
+    return target
+
+
+def _require_host(spec: Mapping[str, Any]) -> None:
+    """Refuse what SPDK would refuse in words of its own, or only when it runs."""
+    name = spec["name"]
+    for export in spec["exports"]:
+        if export["backend"]["kind"] == "bdev_nvme":
+            pci_device.require_user_space(str(export["backend"].get("bdf")), Path("/"))
+    if spec.get("cpus"):
+        spdk_host.require_cores(name, parse_cpu_list(spec["cpus"]))
+    if spec.get("hugepages", True):
+        spdk_host.require_hugepages(name, _memory_mib(spec))
+
+
+def _memory_arguments(spec: Mapping[str, Any]) -> list[str]:
+    """Return how much memory, and whether it may be plain: enough to serve guests, not to judge."""
+    plain = [] if spec.get("hugepages", True) else ["--no-huge"]
+    return [*plain, "-s", str(_memory_mib(spec))]
 
 
 def _core_arguments(spec: Mapping[str, Any]) -> list[str]:
@@ -123,46 +198,6 @@ def _core_arguments(spec: Mapping[str, Any]) -> list[str]:
 def _memory_mib(spec: Mapping[str, Any]) -> int:
     in_memory = [e["backend"] for e in spec["exports"] if e["backend"]["kind"] == "bdev_malloc"]
     return _BASE_MIB + sum(int(backend["size_mib"]) for backend in in_memory)
-
-
-def _require_hugepages(name: str, memory_mib: int) -> None:
-    """Refuse what SPDK's environment layer would refuse in six lines of its own words."""
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    fields = dict(re.findall(r"^(HugePages_Free|Hugepagesize):\s+(\d+)", text, re.MULTILINE))
-    size_kib = int(fields.get("Hugepagesize", 2048))
-    free_mib = int(fields.get("HugePages_Free", 0)) * size_kib // 1024
-    if free_mib < memory_mib:
-        pages = -(-memory_mib * 1024 // size_kib)
-        raise TargetError(
-            f"{name}: SPDK needs {memory_mib} MiB of hugepages, {free_mib} MiB are free; reserve "
-            f"{pages} pages of {size_kib} KiB: sysctl vm.nr_hugepages={pages}"
-        )
-    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
-    if not any(line.split()[2] == "hugetlbfs" for line in mounts):
-        raise TargetError(
-            f"{name}: hugepages are reserved, but no hugetlbfs is mounted: "
-            "mount -t hugetlbfs nodev /dev/hugepages"
-        )
-
-
-def _configure(
-    target: RunningTarget, export_one: Exporter, before: list[tuple[str, dict[str, Any]]]
-) -> None:
-    """Make bdevs and exports over one connection, then require every socket."""
-    with _await_rpc(target) as rpc:
-        try:
-            for method, params in before:
-                rpc.call(method, params)
-            for number, export in enumerate(target.spec["exports"]):
-                bdev = _create_bdev(rpc, export, number)
-                export_one(rpc, export, bdev, Path(target.sockets[export["name"]]))
-        except SpdkRpcError as error:
-            said = processes.log_tail(target.process.log, 5)
-            raise TargetError(
-                f"{target.name}: {target.kind}: {error}; its log ends: {said}",
-                log=target.process.log,
-            ) from error
-    target.check()
 
 
 def _await_rpc(target: RunningTarget) -> SpdkRpc:
@@ -189,32 +224,3 @@ def _await_rpc(target: RunningTarget) -> SpdkRpc:
         f"{target.name}: {target.kind} runs, but was not ready after {_READY_S:g} s: {last}",
         log=target.process.log,
     )
-
-
-def _create_bdev(rpc: SpdkRpc, export: Mapping[str, Any], number: int) -> str:
-    """Return the name of the block device made for an export."""
-    kind = export["backend"]["kind"]
-    methods = {"bdev_null": "bdev_null_create", "bdev_malloc": "bdev_malloc_create"}
-    if kind not in methods:
-        raise BadInputError(
-            f"export {export['name']}: SPDK has no backend {kind!r}; wanted one of "
-            f"{', '.join(methods)}"
-        )
-    blocks = export["backend"]["size_mib"] * _MIB // _BLOCK_BYTES
-    name = f"bdev{number}"
-    rpc.call(methods[kind], {"name": name, "num_blocks": blocks, "block_size": _BLOCK_BYTES})
-    return name
-
-
-def _export_vfio_user(rpc: SpdkRpc, export: Mapping[str, Any], bdev: str, path: Path) -> None:
-    nqn = _NQN.format(export["name"])
-    serial = re.sub(r"[^\w-]", "", export["name"])[:20]
-    rpc.call("nvmf_create_subsystem", {"nqn": nqn, "allow_any_host": True, "serial_number": serial})
-    rpc.call("nvmf_subsystem_add_ns", {"nqn": nqn, "namespace": {"bdev_name": bdev}})
-    address = {"trtype": "VFIOUSER", "traddr": str(path.parent), "trsvcid": "0"}
-    rpc.call("nvmf_subsystem_add_listener", {"nqn": nqn, "listen_address": address})
-
-
-def _export_vhost(rpc: SpdkRpc, export: Mapping[str, Any], bdev: str, path: Path) -> None:
-    del export
-    rpc.call("vhost_create_blk_controller", {"ctrlr": path.name, "dev_name": bdev})

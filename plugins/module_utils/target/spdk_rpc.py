@@ -9,13 +9,16 @@ Source: SPDK v25.05, doc/jsonrpc.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.unix_socket import peer_pid
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -72,6 +75,14 @@ class SpdkRpc:
             code, text = answer["error"].get("code"), answer["error"].get("message")
             raise SpdkRpcError(f"{method}: refused: {text} (code {code})", code=code)
         return answer.get("result")
+
+    def peer_log(self) -> Optional[str]:
+        """Return the file that the application writes its log to; None when it is no file."""
+        pid = peer_pid(self._socket)
+        with contextlib.suppress(OSError):
+            path = Path("/proc", str(pid), "fd/2").resolve(strict=True)
+            return str(path) if pid and path.is_file() else None
+        return None
 
     def _answer(self, end: float) -> dict[str, Any]:
         """Read until one whole document with our id is there: no newline ends it."""

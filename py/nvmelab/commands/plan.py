@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
 from nvmelab.experiment.document import find_experiment, json_schema, load_experiment
-from nvmelab.plan.host_capabilities import read_capabilities
+from nvmelab.plan.cpu_layout import Layout, checked_layout, read_layout
+from nvmelab.plan.host_capabilities import read_host
 from nvmelab.plan.points import Plan, make_plan
 from nvmelab.plan.table import plan_table
 
@@ -24,6 +25,7 @@ def run_plan(  # noqa: PLR0913 (one for each argument of the command)
     experiment: str = DEFAULT_EXPERIMENT,
     *,
     capabilities: Path | None = None,
+    cpu_layout: Path | None = None,
     run_id: str | None = None,
     host: str | None = None,
     seed: int | None = None,
@@ -35,15 +37,29 @@ def run_plan(  # noqa: PLR0913 (one for each argument of the command)
     """Print or write the plan of ``experiment``; the exit code, 0.
 
     Raises:
-        BadInputError: the experiment or the capabilities are wrong, or nothing can run.
+        BadInputError: the experiment, the capabilities or the CPU layout are wrong, or nothing can
+            run.
     """
     loaded = load_experiment(find_experiment(experiment), stacks=stacks)
-    found = read_capabilities(capabilities) if capabilities else None
+    found, layout = read_host(capabilities) if capabilities else (None, None)
     plan = make_plan(
-        loaded, found, run_id=run_id, host=host, seed=seed, named_stacks=stacks or None
+        loaded,
+        found,
+        run_id=run_id,
+        host=host,
+        seed=seed,
+        named_stacks=stacks or None,
+        cpu_layout=_layout(cpu_layout, layout),
     )
     _emit(_text(plan, output_format), out, stream)
     return 0
+
+
+def _layout(path: Path | None, beside: object) -> Layout | None:
+    """The layout in ``path``, else the one that came with the capabilities, if any."""
+    if path is not None:
+        return read_layout(path)
+    return checked_layout(beside) if beside is not None else None
 
 
 def run_schema(*, out: Path | None = None, stream: TextIO | None = None) -> int:

@@ -86,6 +86,10 @@ class Stack(Part):
     backend: Backend = Backend()
     server: Literal["qemu", "qemu-storage-daemon", "spdk-nvmf-tgt", "spdk-vhost", "none"] = "none"
     server_cpus: CpuList | None = Field(default=None, description="CPUs of the storage target.")
+    server_hugepages: bool = Field(
+        default=True,
+        description="Whether SPDK takes hugepages; without them it serves, but slower.",
+    )
     transport: Literal["emulated", "vhost-user", "vfio-user", "none"] = "none"
     device: Device = Device(model="none")
     driver: Literal["nvme", "virtio_blk", "virtio_scsi", "none"] = "none"
@@ -164,6 +168,9 @@ class Experiment(Part):
     workloads: list[Workload] = Field(min_length=1)
     stacks: dict[Annotated[str, Field(pattern=STACK_PATTERN)], Stack] = Field(min_length=1)
     compare: Compare | None = None
+    point_margin_s: int = Field(
+        default=60, ge=1, description="How much longer than expected fio may take, in seconds."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -94,6 +94,9 @@ def _extras(stack: Stack) -> Iterator[Fault]:
             f"found {stack.server_cpus!r}, but server: {stack.server} is no process of its own"
         )
         yield Fault(("server_cpus",), message)
+    if not stack.server_hugepages and not stack.server.startswith("spdk-"):
+        message = f"found false, but server: {stack.server} takes no hugepages; remove it"
+        yield Fault(("server_hugepages",), message)
 
 
 def _unless(

@@ -107,13 +107,15 @@ def _targets(stacks: Stacks, guest: Guest) -> list[dict[str, Any]]:
         if stack.server not in _TARGET_NAMES:
             continue
         alone = (name,) if stack.server == "qemu-storage-daemon" else ()
-        key = (stack.server, stack.server_cpus or "", *alone)
+        plain = {} if stack.server_hugepages else {"hugepages": False}
+        key = (stack.server, stack.server_cpus or "", *plain, *alone)
         target = targets.setdefault(
             key,
             {
                 "name": f"{_TARGET_NAMES[stack.server]}-{name}",
                 "kind": stack.server,
                 "cpus": stack.server_cpus,
+                **plain,
                 "exports": [],
             },
         )

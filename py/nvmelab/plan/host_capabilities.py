@@ -76,6 +76,7 @@ class Capabilities(_Part):
     """Everything that decides which stacks a host can run."""
 
     cpu_count: int
+    cpus: str | None = None
     memory_mib: int
     qemu: Qemu | None = None
     qemu_storage_daemon: StorageDaemon | None = None
@@ -105,18 +106,20 @@ def capabilities_from(data: Mapping[str, Any], *, source: str = "capabilities") 
         ) from error
 
 
-def read_capabilities(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``, as the module returned it, alone or under ``capabilities``.
+def read_host(path: Path) -> tuple[dict[str, Any], Any]:
+    """The capabilities in ``path``, and what is there under ``cpu_layout``, or None.
 
-    ``-`` is standard input.
+    Either the object that the module returned, or one that has it under ``capabilities``. ``-`` is
+    standard input.
     """
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         data = json.loads(text)
     except (OSError, ValueError) as error:
         raise CapabilitiesError(f"{path}: cannot read the capabilities: {error}") from error
+    layout = None
     if isinstance(data, dict) and isinstance(data.get("capabilities"), dict):
-        data = data["capabilities"]
+        data, layout = data["capabilities"], data.get("cpu_layout")
     if not isinstance(data, dict):
         raise CapabilitiesError(f"{path}: found a {type(data).__name__}, wanted a JSON object")
-    return data
+    return data, layout

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nvmelab.errors import BadInputError
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.document import digest, key_path, select_stacks
+from nvmelab.plan import cpu_layout as plan_cpu_layout
 from nvmelab.plan import environments as plan_environments
 from nvmelab.plan import requirements as stack_requirements
 from nvmelab.plan.host_capabilities import Capabilities, capabilities_from
@@ -26,6 +27,7 @@ PLAN_VERSION = 1  # 1: issue 2
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ID_DIGITS = 4
+_LIMIT_FACTOR = 3.0
 
 Plan = dict[str, Any]
 
@@ -53,11 +55,13 @@ def make_plan(
     host: str | None = None,
     seed: int | None = None,
     named_stacks: Sequence[str] | None = None,
+    cpu_layout: plan_cpu_layout.Layout | None = None,
 ) -> Plan:
     """The plan of ``experiment`` for one host, as JSON data.
 
     ``capabilities`` is what capabilities_info returned; None leaves nothing out. The seed is
-    ``seed``, else the experiment's, else drawn from the run id.
+    ``seed``, else the experiment's, else drawn from the run id. ``cpu_layout`` pins what the
+    experiment does not.
 
     Raises:
         BadInputError: a named stack cannot run, no stack can, or the host's memory is too small.
@@ -82,7 +86,10 @@ def make_plan(
         "layout": experiment.layout,
         "accelerator": known.accelerator.name if known and known.accelerator else None,
         "skips": skips,
-        "environments": plan_environments.environments(experiment, groups),
+        "cpu_layout": plan_cpu_layout.recorded(cpu_layout),
+        "environments": plan_cpu_layout.pinned(
+            plan_environments.environments(experiment, groups), cpu_layout
+        ),
         "points": _points(experiment, groups, seed),
     }
 
@@ -195,8 +202,14 @@ def _block(experiment: Experiment, environment: str, names: Sequence[str]) -> li
             "device": None if stack.backend.kind == "none" else name,
             "fio": options,
             "expected_s": fio_options.expected_s(options),
+            "limit_s": _limit_s(fio_options.expected_s(options), experiment.point_margin_s),
         }
         for name, stack in ((name, experiment.stacks[name]) for name in names)
         for workload in experiment.workloads
         for options in fio_options.expand(experiment.options(stack, workload))
     ]
+
+
+def _limit_s(expected_s: float, margin_s: int) -> float:
+    """After how many seconds fio counts as hung."""
+    return max(expected_s * _LIMIT_FACTOR, expected_s + margin_s)

@@ -73,9 +73,9 @@ def _pins(stack: Stack, guest: Guest) -> tuple[tuple[str, str | None], ...]:
 
 
 def _cpus(name: str, cpus: str | None, capabilities: Capabilities) -> Iterator[str]:
-    last = capabilities.cpu_count - 1
-    if cpus is not None and parse_cpu_list(cpus)[-1] > last:
-        yield f"{name}: {cpus}, but the host has CPUs 0-{last}"
+    there = capabilities.cpus or f"0-{capabilities.cpu_count - 1}"
+    if cpus is not None and not set(parse_cpu_list(cpus)).issubset(parse_cpu_list(there)):
+        yield f"{name}: {cpus}, but the host has CPUs {there}"
 
 
 def _host_fio(engines: frozenset[str], capabilities: Capabilities) -> Iterator[str]:

@@ -24,6 +24,8 @@ def plan_table(plan: Mapping[str, Any], *, width: int | None = None) -> str:
     console.print(_stacks(plan))
     for skip in plan["skips"]:
         console.print(Text(f"skipped: {skip['stack']}: {skip['reason']}"), soft_wrap=True)
+    if plan.get("cpu_layout"):
+        console.print(Text(f"\n{plan['cpu_layout']['picture']}"), soft_wrap=True)
     return stream.getvalue()
 
 

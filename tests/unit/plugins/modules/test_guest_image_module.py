@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,12 @@ def test_check_mode_on_a_fresh_host(tmp_path: Path) -> None:
 
 
 def test_check_mode_beside_keys(tmp_path: Path) -> None:
-    """With keys there the image's digest is known, but still nothing is made."""
+    """With keys there the image's digest is known and shown, but still nothing is made."""
     make(lab_keys(tmp_path))
     result = run(root=str(tmp_path), _ansible_check_mode=True)
+    (shown,) = result["diff"]
+    assert shown["before"] == ""
+    assert re.fullmatch(r"debian-bookworm-[0-9a-f]{12}\n", shown["after"])
     assert (result["changed"], result["image"]) == (True, None)
     assert [path.name for path in tmp_path.iterdir()] == ["keys"]
 

@@ -20,6 +20,7 @@ def test_check_then_make_then_nothing(tmp_path: Path) -> None:
     assert foretold["changed"] is True
     assert not Path(root).exists()
     made = run(root=root)
+    assert made["diff"] == foretold["diff"] != []
     assert (made["changed"], made["made"]) == (True, foretold["made"])
     again = run(root=root)
     assert (again["changed"], again["made"]) == (False, [])

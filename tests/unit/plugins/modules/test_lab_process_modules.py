@@ -87,7 +87,9 @@ def test_check_mode_tells_and_touches_nothing(
     started = _run(module, {**common, **arguments}, check=True)
     assert (started["changed"], started[module.rpartition("_")[2]]) == (True, None)
     stopped = _run(module, {**common, "state": "stopped"}, check=True)
-    assert stopped["changed"] is False
+    assert (stopped["changed"], stopped["diff"]) == (False, [])
+    (shown,) = started["diff"]
+    assert (shown["before"], shown["after"]) == ("stopped\n", "started\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     backends,
+    spdk_host,
     storage_target,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
@@ -36,7 +38,13 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_targe
     TargetError,
 )
 
-FAKE_SPDK = (Path(__file__).parents[4] / "support/fake_spdk.py").read_text(encoding="utf-8")
+SUPPORT = Path(__file__).parents[4] / "support"
+FAKE_SPDK = f"""\
+import sys
+sys.path.insert(0, {str(SUPPORT)!r})
+import fake_nvmf_tgt
+fake_nvmf_tgt.main()
+"""
 QSD = shutil.which("qemu-storage-daemon")
 needs_daemon = pytest.mark.skipif(QSD is None, reason="qemu-storage-daemon is not installed")
 
@@ -63,7 +71,7 @@ class Lab:
             "spdk": {"nvmf_tgt": fake, "vhost": fake, "version": "0"},
         }
         monkeypatch.setattr(backends, "TMPFS", str(root / "shm"))
-        monkeypatch.setattr(spdk_target, "_require_hugepages", lambda *_: None)
+        monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
 
     def start(self, spec: dict[str, Any], wish: str = "") -> RunningTarget:
         """Start a target that behaves as wished."""
@@ -174,18 +182,15 @@ def test_a_daemon_that_refuses_its_arguments_is_quoted(lab: Lab) -> None:
 
 
 def test_the_nvmf_target_is_configured_export_by_export(lab: Lab) -> None:
-    """Transport first; then bdev, subsystem, namespace and listener of each; sockets exist."""
+    """Each thing is made after what it hangs on, once; the sockets exist then."""
     target = lab.start(_spec("spdk-nvmf-tgt", "a", "b"))
-    assert [method for method, _ in lab.calls()] == [
-        "framework_wait_init",
+    changes = [m for m, _ in lab.calls() if re.search("create|add", m)]
+    assert changes == [
         "nvmf_create_transport",
-        *(
-            "bdev_null_create",
-            "nvmf_create_subsystem",
-            "nvmf_subsystem_add_ns",
-            "nvmf_subsystem_add_listener",
-        )
-        * 2,
+        *["bdev_null_create"] * 2,
+        *["nvmf_create_subsystem"] * 2,
+        *["nvmf_subsystem_add_ns"] * 2,
+        *["nvmf_subsystem_add_listener"] * 2,
     ]
     calls = dict(map(tuple, lab.calls()))  # type: ignore[arg-type]
     assert calls["bdev_null_create"] == {"name": "bdev1", "num_blocks": 8192, "block_size": 512}
@@ -216,7 +221,7 @@ def test_vhost_makes_a_controller_for_each_export(lab: Lab) -> None:
     """Malloc bdevs count into the target's memory; the sockets lie in vhost's folder."""
     spec = _spec("spdk-vhost", backend={"kind": "bdev_malloc", "size_mib": 100})
     target = lab.start(spec)
-    assert lab.calls()[1:] == [
+    assert [call for call in lab.calls() if "create" in call[0]] == [
         ["bdev_malloc_create", {"name": "bdev0", "num_blocks": 204800, "block_size": 512}],
         ["vhost_create_blk_controller", {"ctrlr": "disk", "dev_name": "bdev0"}],
     ]
@@ -254,21 +259,6 @@ def test_an_error_of_spdk_carries_the_end_of_its_log(lab: Lab, wish: str, said: 
     assert lab.left() == []
 
 
-def test_too_few_hugepages_are_counted_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The message says how many are free, how many are wanted, and the command for that."""
-    text = "HugePages_Total:      64\nHugePages_Free:       10\nHugepagesize:       2048 kB\n"
-    real = Path.read_text
-    monkeypatch.setattr(
-        Path,
-        "read_text",
-        lambda self, **options: text if str(self) == "/proc/meminfo" else real(self, **options),
-    )
-    with pytest.raises(TargetError, match=r"needs 512 MiB of hugepages, 20 MiB .*nr_hugepages=256"):
-        spdk_target._require_hugepages("t", 512)
-
-
 @pytest.mark.parametrize(
     ("spec", "error", "said"),
     [
@@ -279,7 +269,7 @@ def test_too_few_hugepages_are_counted_before(
         (
             _spec("spdk-vhost", backend={"kind": "ram", "size_mib": 1}),
             BadInputError,
-            "SPDK has no backend 'ram'; wanted one of bdev_null, bdev_malloc",
+            "SPDK has no backend 'ram'; wanted one of bdev_null, bdev_malloc, bdev_nvme",
         ),
         (
             _spec(backend={"kind": "ram", "size_mib": 1 << 40}),

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, The nvmelab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an SPDK application needs of its host, looked for before it is started.
+
+Without it SPDK ends after a minute of its environment layer's own words.
+Source: SPDK v25.05, lib/event/app.c (claim_cpu_cores), DPDK 25.03 EAL.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import TargetError
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.unix_socket import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_LOCKS = "var/tmp"
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
+_PAGESIZE = {"K": 1, "M": 1024, "G": 1024 * 1024}
+
+
+def require_cores(name: str, cpus: Sequence[int], system: Path = Path("/")) -> None:
+    """Return when these CPUs are there and no other SPDK application has claimed one.
+
+    Raises:
+        BadInputError: a CPU that is not online.
+        TargetError: which CPU is claimed, and by whom.
+    """
+    online = (system / "sys/devices/system/cpu/online").read_text(encoding="ascii").strip()
+    absent = sorted(set(cpus) - set(parse_cpu_list(online)))
+    if absent:
+        wanted = ", ".join(map(str, absent))
+        raise BadInputError(f"{name}: cpus {wanted}: the host has CPUs {online}")
+    for cpu in cpus:
+        holder = _lock_holder(system / _LOCKS / f"spdk_cpu_lock_{cpu:03d}")
+        if holder is not None:
+            raise TargetError(
+                f"{name}: CPU {cpu} is claimed by another SPDK application, {describe(holder)}; "
+                "end it or choose other cpus"
+            )
+
+
+def _lock_holder(path: Path) -> Optional[int]:
+    """Return who holds a core's lock; None when the file is stale or not there."""
+    try:
+        with path.open("rb") as file:
+            asked = _FLOCK.pack(fcntl.F_RDLCK, 0, 0, 0, 0)
+            kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            if kind == fcntl.F_UNLCK:
+                return None
+            # A holder in another pid namespace has no number here: then the one that it wrote.
+            written = file.read(4)
+            return int(pid) or (int.from_bytes(written, "little") if len(written) == 4 else 0)  # noqa: PLR2004
+    except FileNotFoundError:
+        return None
+
+
+def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> None:
+    """Return when so much memory in hugepages is free, and mounted.
+
+    Raises:
+        TargetError: how much there is, how much is wanted, and the command for that.
+    """
+    free = dict(_free_mib(system))
+    mounted = set(_mounted_kib(system))
+    usable = sum(mib for size_kib, mib in free.items() if size_kib in mounted)
+    if usable >= memory_mib:
+        return
+    total = sum(free.values())
+    if total < memory_mib:
+        pages = -(-memory_mib // 2)
+        raise TargetError(
+            f"{name}: SPDK needs {memory_mib} MiB of hugepages, {total} MiB are free; reserve "
+            f"{pages} pages of 2 MiB with role hugepages, or sysctl vm.nr_hugepages={pages}"
+        )
+    sizes = ", ".join(f"{size} KiB" for size in sorted(set(free) - mounted))
+    raise TargetError(
+        f"{name}: {total} MiB of hugepages are free, but no hugetlbfs is mounted for those of "
+        f"{sizes}: mount -t hugetlbfs nodev /dev/hugepages"
+    )
+
+
+def _free_mib(system: Path) -> Iterator[tuple[int, int]]:
+    """Yield (page size in KiB, free MiB); pages that are promised to others are not free."""
+    for folder in sorted((system / "sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+        size_kib = int(folder.name[len("hugepages-") : -len("kB")])
+        counts = [
+            int((folder / f"{which}_hugepages").read_text(encoding="ascii"))
+            for which in ("free", "resv")
+        ]
+        yield size_kib, max(0, counts[0] - counts[1]) * size_kib // 1024
+
+
+def _mounted_kib(system: Path) -> Iterator[int]:
+    """Yield the page sizes that a hugetlbfs is mounted for."""
+    text = (system / "proc/mounts").read_text(encoding="utf-8", errors="replace")
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 3 and words[2] == "hugetlbfs":  # noqa: PLR2004 (place, options follow)
+            size = re.search(r"pagesize=(\d+)([KMG])", words[3])
+            yield int(size[1]) * _PAGESIZE[size[2]] if size else 2048

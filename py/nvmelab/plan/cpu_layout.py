@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's CPU layout, as nvmelab.bench.cpu_layout_info returned it, in a plan."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import TARGETS
+from nvmelab.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+RECORDED = ("layout", "picture", "kernel_args")
+KEYS = (*RECORDED, "pinning")
+
+Layout = dict[str, Any]
+
+
+class CpuLayoutError(BadInputError):
+    """A CPU layout that is unreadable, of another version, or made for other environments."""
+
+
+def read_layout(path: Path) -> Layout:
+    """The layout in the JSON file ``path``, the module's whole result or its four keys."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CpuLayoutError(f"{path}: cannot read the CPU layout: {error}") from error
+    return checked_layout(data, source=str(path))
+
+
+def checked_layout(data: Any, *, source: str = "CPU layout") -> Layout:
+    """``data`` reduced to the four keys of a layout; raises CpuLayoutError when one lacks."""
+    found = sorted(data) if isinstance(data, dict) else type(data).__name__
+    if not isinstance(data, dict) or any(key not in data for key in KEYS):
+        raise CpuLayoutError(
+            f"{source}: found {found}, wanted {', '.join(KEYS)}, as the module "
+            "nvmelab.bench.cpu_layout_info returns them"
+        )
+    version = data["layout"].get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise CpuLayoutError(
+            f"{source}: layout.schema_version: found {version!r}, wanted {SCHEMA_VERSION}; "
+            "use the same nvmelab on the control node and for the lab hosts' collection"
+        )
+    return {key: data[key] for key in KEYS}
+
+
+def recorded(layout: Layout | None) -> Layout | None:
+    """What a plan keeps of a layout: its pinning is where it is applied."""
+    return None if layout is None else {key: layout[key] for key in RECORDED}
+
+
+def pinned(environments: Mapping[str, Any], layout: Layout | None) -> dict[str, Any]:
+    """The environments with the layout's CPUs where the experiment names none.
+
+    QEMU's main loop works for devices without IOThreads, so it and QEMU's helpers run where
+    IOThreads do, or with the host's own tasks where storage targets serve all devices. fio on the
+    host runs where the guest's vCPUs do otherwise.
+
+    Raises:
+        CpuLayoutError: the layout was made for other guests or targets.
+    """
+    if layout is None:
+        return dict(environments)
+    return {name: _pinned(name, one, layout) for name, one in environments.items()}
+
+
+def _pinned(name: str, environment: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    guests = layout["pinning"]["guests"]
+    if environment["guest"] is None:
+        return {**environment, "cpus": guests[0]["cpus"] if guests else None}
+    if not guests:
+        raise CpuLayoutError(f"CPU layout: it has no guest, and the plan has {name}")
+    return {
+        **environment,
+        "targets": [_target(target, layout) for target in environment["targets"]],
+        "guest": _guest(environment["guest"], guests[0], layout["layout"]["housekeeping"]),
+    }
+
+
+def _guest(guest: Mapping[str, Any], cpus: Mapping[str, Any], housekeeping: str) -> dict[str, Any]:
+    own = guest["cpus"] or cpus["cpus"]
+    if not guest["cpus"] and cpus["vcpus"] < guest["vcpus"]:
+        raise CpuLayoutError(
+            f"CPU layout: made for a guest with {cpus['vcpus']} vCPUs, {guest['name']} has "
+            f"{guest['vcpus']}; lay out the CPUs for this experiment"
+        )
+    iothread_cpus = guest["iothread_cpus"] or cpus["iothread_cpus"]
+    return {
+        **guest,
+        "cpus": own,
+        "iothread_cpus": iothread_cpus,
+        # vCPUs without a list run where QEMU does: then that must be everywhere.
+        "emulator_cpus": (iothread_cpus or housekeeping) if own else None,
+    }
+
+
+def _target(target: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    if target["cpus"]:
+        return dict(target)
+    by_name = {one["name"]: one["cpus"] for one in layout["pinning"]["targets"]}
+    for name in (target["kind"], TARGETS):
+        if name in by_name:
+            return {**target, "cpus": by_name[name]}
+    raise CpuLayoutError(
+        f"CPU layout: no CPUs for the target {target['name']} of kind {target['kind']}; it has "
+        f"{', '.join(by_name) or 'none'}; lay out the CPUs for this experiment"
+    )
