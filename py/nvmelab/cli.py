@@ -24,6 +24,7 @@ _EPILOG = """\
 examples:
   nvmelab run -i inventories/lab                     measure every host of the lab
   nvmelab run -i inventories/lab --stack qemu-nvme   only one stack; fails where it cannot run
+  nvmelab doctor -i inventories/lab                  what to change on the hosts before measuring
   nvmelab collect -i inventories/lab                 fetch what is finished on the hosts
   nvmelab show latest                                the newest run, at a glance
   nvmelab report latest --out report.html            the same with curves, in one file
@@ -33,6 +34,7 @@ exit codes:
   0    fine
   1    a host, a job or a file failed; what was good was kept and printed
   2    wrong usage or bad input; nothing was touched
+  4    doctor: every host was audited, and there is something to change
   130  interrupted by Ctrl-C or SIGTERM; what had been started was stopped
 
 RUN is a run's id, a prefix that only one run has, or `latest`.
@@ -53,6 +55,7 @@ def build_parser() -> Parser:
     for add in (
         lab.add_run,
         lab.add_collect,
+        lab.add_doctor,
         results.add_list,
         results.add_show,
         results.add_report,

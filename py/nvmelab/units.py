@@ -22,6 +22,11 @@ def ns(value: float | None) -> str:
     return _scaled(value, _TIME, "ns")
 
 
+def hertz(value: float | None) -> str:
+    """Return a frequency given in hertz as ``"2.40 GHz"``."""
+    return _scaled(value, tuple((size, f"{name}Hz") for size, name in _SI), "Hz")
+
+
 def bytes_per_s(value: float | None) -> str:
     """Return a bandwidth as ``"1.20 GiB/s"``."""
     return _scaled(value, tuple((size, f"{name}B/s") for size, name in _IEC), "B/s")

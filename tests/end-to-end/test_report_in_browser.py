@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_host_states import audited
 from fake_runs import Lab, fake_run
 
 from nvmelab.show.report import render_html
@@ -113,6 +114,12 @@ def visited(report: str, tmp_path_factory: pytest.TempPathFactory) -> Visit:
     return visit(report, tmp_path_factory.mktemp("visit"))
 
 
+@pytest.fixture(scope="module")
+def condition() -> str:
+    """A report on an audited host: every point tainted, 13 of 90 for steal besides, one failed."""
+    return render_html([audited(fake_run(Lab(is_emulated=False, repetitions=5)))])
+
+
 def test_every_plot_is_drawn(report: str, visited: Visit):
     """Three figures for each of the three panels, each with curves in it."""
     assert visited.plot_count == report.count('<div class="plot"') == 9
@@ -188,6 +195,80 @@ def test_table_sorts_filters_and_copies(report: str, tmp_path: Path):
     assert len(lines) == 12
     assert "iops_median" in head.split(",")
     assert all("virtio-scsi" in line for line in lines)
+
+
+def test_results_filter_by_verdict_and_reason(condition: str, tmp_path: Path):
+    """A reason with, without and together with a verdict: lines and points alike, and back."""
+    script = """
+      const choose = (name, value) => { const select = document.querySelector(`#filter-${name}`);
+        select.value = value; select.dispatchEvent(new Event("change")); };
+      const count = (where) => [...document.querySelectorAll(`${where} tbody tr`)]
+        .filter((line) => !line.hidden).length;
+      const told = () => document.querySelector("#shown").textContent;
+      const counts = () => [count("#all"), count(".points"), told()];
+      const found = { all: counts() };
+      choose("reason", "+steal"); found.steal = counts();
+      choose("reason", "-steal"); found.calm = counts();
+      choose("reason", ""); choose("verdict", "failed"); found.failed = counts();
+      choose("reason", "-failed"); found.none = counts();
+      choose("reason", ""); choose("verdict", ""); found.after = counts();
+      return found;"""
+    seen = visit(with_script(condition, script), tmp_path)
+    assert seen.found == {
+        "all": [18, 90, "18 of 18 lines, 90 of 90 points"],
+        "steal": [12, 13, "12 of 18 lines, 13 of 90 points"],
+        "calm": [6, 77, "6 of 18 lines, 77 of 90 points"],
+        "failed": [1, 1, "1 of 18 lines, 1 of 90 points"],
+        "none": [0, 0, "0 of 18 lines, 0 of 90 points"],
+        "after": [18, 90, "18 of 18 lines, 90 of 90 points"],
+    }
+    assert seen.console == []
+    assert seen.requests == []
+
+
+def test_badges_are_read_by_keyboard(condition: str, tmp_path: Path):
+    """One stop a cell, arrows to the next badge, its reasons beside it; Escape takes them away."""
+    script = """
+      const group = document.querySelector("#glance .badges"), [first, second] = group.children;
+      const stops = group.querySelectorAll('a:not([tabindex="-1"])').length;
+      const press = (key, at) =>
+        at.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      const tip = document.querySelector("#tip");
+      const shown = () => tip.hidden ? "" : tip.textContent;
+      const before = shown();
+      first.focus({ focusVisible: true }); press("ArrowRight", first);
+      const moved = document.activeElement === second, told = shown();
+      const { left, right, top, bottom } = tip.getBoundingClientRect();
+      const inside = left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+      press("Escape", second); const after = shown();
+      press("ArrowLeft", second); press("ArrowLeft", first);
+      const back = document.activeElement === first;
+      return { stops, before, moved, told, inside, after, back };"""
+    found = visit(with_script(condition, script), tmp_path).found
+    told = found.pop("told")
+    assert found == {"stops": 1, "before": "", "moved": True, "inside": True, "after": "",
+                     "back": True}  # fmt: skip
+    assert told.startswith("repetition 2, point ")
+    assert "the hypervisor took 4.2 %" in told
+
+
+def test_a_badge_leads_to_its_point(condition: str, tmp_path: Path):
+    """Points that are folded away and filtered out come to sight when a badge is followed."""
+    script = """
+      const badge = document.querySelector("#glance .badge.failed");
+      const row = document.querySelector(badge.getAttribute("href"));
+      document.querySelector("#filter-verdict").value = "tainted"; filter();
+      const seen = () => ({ open: row.closest("details").open, hidden: row.hidden });
+      const before = seen();
+      badge.click(); await new Promise((resume) => setTimeout(resume, 500));
+      const place = row.getBoundingClientRect();
+      return { before, after: seen(), inView: place.top >= 0 && place.bottom <= innerHeight,
+        text: row.textContent };"""
+    found = visit(with_script(condition, script), tmp_path).found
+    assert found["before"] == {"open": False, "hidden": True}
+    assert found["after"] == {"open": True, "hidden": False}
+    assert found["inView"]
+    assert "io_u error" in found["text"]
 
 
 def test_paper_is_light_and_open(report: str, tmp_path: Path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arguments of the commands that deal with hosts: run, collect, plan, schema, store."""
+"""Arguments of the commands that deal with hosts: run, collect, doctor, plan, schema, store."""
 
 from __future__ import annotations
 
@@ -65,6 +65,30 @@ exit codes: 0 every host answered; 1 a host was unreachable or failed; 2 bad inp
     store_option(parser)
 
 
+def add_doctor(commands: Subparsers) -> None:
+    """Add ``nvmelab doctor``."""
+    parser = add_command(
+        commands,
+        "doctor",
+        "audit the settings of every host and say what to change, worst first",
+        """\
+examples:
+  nvmelab doctor -i inventories/lab
+  nvmelab doctor -i inventories/my-lab --limit storage-a
+  nvmelab doctor -i inventories/my-lab --format json | jq '.findings[] | {hosts, setting, cost}'
+  nvmelab doctor -i inventories/my-lab -e '{"nvmelab_host_state": {"cpupower": {"boost": true}}}'
+
+Nothing is changed. What is asked is the shipped profile with the inventory's nvmelab_host_state on
+top of it, whatever nvmelab_tuning says. Costs are published measurements of others; your host may
+differ, and where nobody measured, doctor says "unknown".
+exit codes: 0 nothing to change; 1 a host was unreachable or failed, the others are shown;
+2 bad input; 4 something to change""",
+    )
+    inventory_options(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what Ansible prints")
+
+
 def add_plan(commands: Subparsers) -> None:
     """Add ``nvmelab plan``."""
     parser = add_command(
@@ -92,6 +116,13 @@ exit codes: 0 the experiment is good; 2 it is not, every fault is named""",
         metavar="FILE",
         help="what a host can run, as the module nvmelab.bench.capabilities_info says it, in JSON;"
         " `-` is standard input",
+    )
+    parser.add_argument(
+        "--cpu-layout",
+        type=Path,
+        metavar="FILE",
+        help="which CPU does what there, as the module nvmelab.bench.cpu_layout_info says it, in"
+        " JSON (default: nothing is pinned that the experiment does not pin)",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--run-id", metavar="ID", help="default: made from time and experiment")

@@ -58,7 +58,7 @@ def table(
 
     ``right`` names the headers of columns that are aligned right: numbers.
     """
-    cells = [[_one_line(cell) for cell in line] for line in (headers, *lines)]
+    cells = [[one_line(cell) for cell in line] for line in (headers, *lines)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(headers))]
     numeric = {i for i, header in enumerate(headers) if header in right}
     aligned = (
@@ -71,6 +71,6 @@ def table(
     return "\n".join(aligned)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return the text with what would break a table, or drive a terminal, made visible."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

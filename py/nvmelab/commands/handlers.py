@@ -76,6 +76,19 @@ def collect(args: Namespace) -> int:
     return 0 if all(host.is_good for host in collected) else 1
 
 
+def doctor(args: Namespace) -> int:
+    """Audit the hosts and print what to change."""
+    from nvmelab.commands.doctor import run_doctor  # noqa: PLC0415
+
+    return run_doctor(
+        inventory=args.inventory,
+        limit=args.limit,
+        extra_vars=args.extra_vars,
+        output_format=args.format,
+        verbose=args.verbose,
+    )
+
+
 def list_runs(args: Namespace) -> int:
     """Print the runs of the store."""
     query = Query(args.query) if args.query else None
@@ -220,6 +233,7 @@ def plan(args: Namespace) -> int:
     return run_plan(
         args.experiment,
         capabilities=args.capabilities,
+        cpu_layout=args.cpu_layout,
         run_id=args.run_id or None,
         host=args.host,
         seed=args.seed,
@@ -268,6 +282,7 @@ def _print_json(data: object) -> None:
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "run": run,
     "collect": collect,
+    "doctor": doctor,
     "list": list_runs,
     "show": show,
     "report": report,

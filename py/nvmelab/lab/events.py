@@ -21,6 +21,7 @@ _KINDS = {
     "error": "error",
 }
 _KEPT_LINES = 15
+_REFUSED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,12 @@ def reason_of(event: Event | None) -> str:
 
 
 def _exit_code(event: Event | None) -> int:
-    """Return 2 when our own command refused the user's input, else 1."""
+    """Return 2 when our own command or plugin refused the user's input, else 1.
+
+    A plugin of the collection says so itself, by the key ``exit_code`` of its result.
+    """
     result = (event.result if event else None) or {}
+    if event and event.action.startswith("nvmelab.bench.") and result.get("exit_code") == _REFUSED:
+        return _REFUSED
     is_ours = "nvmelab" in (result.get("cmd") or ())
-    return 2 if is_ours and result.get("rc") == 2 else 1  # noqa: PLR2004
+    return _REFUSED if is_ours and result.get("rc") == _REFUSED else 1

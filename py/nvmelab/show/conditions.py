@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nvmelab import units
+from nvmelab.show import host_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,12 +99,17 @@ def stack_paths(runs: Iterable[Run]) -> list[StackPath]:
 
 
 def differences(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the essentials in which the runs are not equal: (name, the value of each run)."""
-    columns = [dict(essentials(run)) for run in runs]
+    """Return in what the runs are not equal: essentials, then settings of the audited hosts.
+
+    As (name, the value of each run). A setting is compared where every run's host was audited.
+    """
+    columns = [{**dict(essentials(run)), **host_state.effective(run)} for run in runs]
     return [
         (name, values)
         for name in columns[0]
-        if name != "Time" and len(set(values := tuple(c[name] for c in columns))) > 1
+        if name != "Time"
+        and all(name in column for column in columns)
+        and len(set(values := tuple(column[name] for column in columns))) > 1
     ]
 
 

@@ -19,7 +19,11 @@ import jinja2
 
 from nvmelab import __version__, units
 from nvmelab.show import (
+    background,
     conditions,
+    host_state,
+    movement,
+    points,
     ranking,
     report_rows,
     stats,
@@ -31,6 +35,7 @@ from nvmelab.show.summary import summarise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nvmelab.show.points import Point
     from nvmelab.show.summary import Cell, HostSummary, PanelKey, RunSummary
     from nvmelab.store.records import Run
 
@@ -39,6 +44,9 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
     " img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
+
+# More points than this wait folded, so that what follows them is not a long way off.
+_OPEN_POINTS = 20
 
 
 def render_html(runs: Sequence[Run]) -> str:
@@ -63,6 +71,7 @@ def render_html(runs: Sequence[Run]) -> str:
         figure_data={f["id"]: {"data": f["data"], "layout": f["layout"]} for f in every},
         columns=columns,
         lines=lines,
+        filters=report_rows.filters(hosts),
         constants=report_rows.constants(columns, lines),
         stack_paths=conditions.stack_paths(runs),
         plotly_gzip=packed_plotly() if every else "",
@@ -100,6 +109,12 @@ def _template() -> jinja2.Template:
         "noise_percent": noise_percent,
         "bar_scale": bar_scale,
         "verdict_state": verdict_state,
+        "host_state": host_state,
+        "movement": movement,
+        "shared_by_place": background.told_by_place,
+        "badge_class": badge_class,
+        "marks": points.MARKS,
+        "open_points": _OPEN_POINTS,
     }
     return environment.get_template("report.html.j2")
 
@@ -118,6 +133,11 @@ def verdict_state(run: RunSummary) -> str:
     """Return how the run is judged in one word: an incomplete run is not clean."""
     state = str(run.run.verdict["state"])
     return run.run.state if state == "clean" and run.run.state != "complete" else state
+
+
+def badge_class(point: Point) -> str:
+    """Return the looks of a point's badge: its state, and whether it stands out."""
+    return f"{point.state}{' own' if point.own else ''}"
 
 
 def bar_scale(depth: ranking.Depth) -> float:

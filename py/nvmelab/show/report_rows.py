@@ -6,8 +6,9 @@ A value is text for people, rounded and with its unit, and the full number for s
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nvmelab import units
 from nvmelab.show import wording
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from nvmelab.show.latency import Latency
+    from nvmelab.show.points import Point
     from nvmelab.show.stats import Spread
     from nvmelab.show.summary import Cell, HostSummary, RunSummary
 
@@ -39,6 +41,13 @@ class Column:
     note: Callable[[Line], str] = lambda _: ""
 
 
+class Filters(NamedTuple):
+    """By what the table of all results can be narrowed."""
+
+    states: list[str]
+    codes: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One cell of one run on one host."""
@@ -46,6 +55,21 @@ class Line:
     host: str
     run: RunSummary
     cell: Cell
+
+    @property
+    def points(self) -> list[Point]:
+        """Its repetitions, those that failed too."""
+        return self.run.points_of(self.cell)
+
+    @property
+    def states(self) -> list[str]:
+        """How its repetitions were judged, each state once; the worst of them is the cell's."""
+        return list(dict.fromkeys([self.cell.verdict, *(point.state for point in self.points)]))
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all reasons of its repetitions, each once."""
+        return list(dict.fromkeys(code for point in self.points for code in point.codes))
 
 
 def lines(hosts: Iterable[HostSummary]) -> list[Line]:
@@ -60,11 +84,20 @@ def columns(hosts: Sequence[HostSummary]) -> list[Column]:
         shown.append(_word("host", "host", "lab host", lambda line: line.host))
     if len({run.run.run_id for host in hosts for run in host.runs}) > 1:
         shown.append(_word("run", "run", "run id", lambda line: line.run.run.run_id))
-    shown += [*_WHAT, *_IOPS]
+    shown += [*_WHAT, _VERDICT, *_IOPS]
     cells = [line.cell for line in lines(hosts)]
     if any(cell.iops and cell.iops.ci_low is not None for cell in cells):
         shown += _INTERVAL
-    return [*shown, *_LATENCY, *_VERDICT]
+    return [*shown, *_LATENCY, _REASONS]
+
+
+def filters(hosts: Iterable[HostSummary]) -> Filters:
+    """Return the states and codes that any point has, the most usual ones first."""
+    every = [point for host in hosts for run in host.runs for point in run.points]
+    states = Counter(point.state for point in every)
+    found = Counter(code for point in every for code in point.codes)
+    return Filters([name for name, _ in states.most_common()],
+                   [name for name, _ in found.most_common()])  # fmt: skip
 
 
 def constants(shown: Sequence[Column], every: Sequence[Line]) -> dict[str, str]:
@@ -176,9 +209,11 @@ _LATENCY = (
     _percentile("clat_p99_9_ns", "clat p99.9", lambda cell: cell.p99_9),
     _number("samples", "samples", "latencies measured", _whole, lambda ln: ln.cell.p50.count),
 )  # fmt: skip
-_VERDICT = (
-    Column(
-        "verdict", "verdict", "could the points be trusted?", is_number=False,
-        text=lambda ln: wording.verdict(ln.cell), raw=lambda ln: ln.cell.verdict,
-    ),
+_VERDICT = Column(
+    "verdict", "verdict", "could the points be trusted? A badge for each repetition",
+    is_number=False, text=lambda ln: wording.judged(ln.points), raw=lambda ln: ln.cell.verdict,
+)  # fmt: skip
+_REASONS = Column(
+    "reason_codes", "reasons", "why not: the codes of all its points' reasons",
+    is_number=False, text=lambda ln: ", ".join(ln.codes), raw=lambda ln: " ".join(ln.codes),
 )  # fmt: skip

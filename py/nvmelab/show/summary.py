@@ -13,13 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio.histogram import merge_bins
-from nvmelab.show import stats
+from nvmelab.show import points, stats
 from nvmelab.show.latency import CURVE_PERCENTS, Latency, curve, latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.fio.histogram import Bins
+    from nvmelab.show.points import Point, PointKey
     from nvmelab.store.records import Histograms, Row, Run
 
 __all__ = ["CURVE_PERCENTS", "Cell", "HostSummary", "PanelKey", "RunSummary", "summarise"]
@@ -81,11 +82,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run on one host. ``label``: a letter when the report holds several runs, else empty."""
+    """One run on one host.
+
+    ``label``: a letter when the report holds several runs, else empty. ``place``: which of all
+    records it is, over all hosts.
+    """
 
     run: Run = field(repr=False)
     label: str
     cells: tuple[Cell, ...]
+    place: int = 0
 
     @property
     def is_emulated(self) -> bool:
@@ -100,6 +106,21 @@ class RunSummary:
         """The stacks that the experiment calls ceilings, in its order."""
         stacks = self.run.experiment.get("stacks") or {}
         return tuple(name for name, stack in stacks.items() if (stack or {}).get("ceiling"))
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """Every point that ended, well or not, in run order."""
+        return points.points(self.run, self.place)
+
+    @cached_property
+    def _points_by_key(self) -> dict[PointKey, list[Point]]:
+        return points.by_key(self.points)
+
+    def points_of(self, cell: Cell) -> list[Point]:
+        """The repetitions of a cell, those that failed too."""
+        panel = cell.panel
+        key = (cell.stack, panel.workload, panel.rw, panel.bs, panel.numjobs, cell.iodepth)
+        return self._points_by_key.get(points.PointKey(*key), [])
 
     @cached_property
     def noise(self) -> stats.Noise | None:
@@ -140,8 +161,8 @@ def summarise(runs: Sequence[Run]) -> list[HostSummary]:
     ids = sorted({run.run_id for run in runs})
     labels = dict.fromkeys(ids, "") if len(ids) == 1 else {i: _letter(k) for k, i in enumerate(ids)}
     by_host: dict[str, list[RunSummary]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.run_id):
-        by_host[run.host].append(RunSummary(run, labels[run.run_id], _cells(run)))
+    for place, run in enumerate(sorted(runs, key=lambda run: run.run_id)):
+        by_host[run.host].append(RunSummary(run, labels[run.run_id], _cells(run), place))
     return [HostSummary(host, tuple(by_host[host])) for host in sorted(by_host)]
 
 

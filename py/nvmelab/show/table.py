@@ -13,6 +13,7 @@ from rich.text import Text
 from nvmelab import units
 from nvmelab.show import (
     conditions,
+    host_state,
     ranking,
     wording,
 )
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _GOOD, _BAD, _QUIET = "green", "red", "dim"
 _SHOWN_FAILURES = 5
+_MARKS_TOLD = (
+    "below a verdict, a mark each repetition: \N{CHECK MARK} clean, \N{MULTIPLICATION X} failed,"
+    " \N{MIDDLE DOT} tainted as every point of the run, ! for a reason of its own"
+)
 
 
 def render_run(runs: Sequence[Run]) -> RenderableType:
@@ -57,6 +62,7 @@ def _head(host: HostSummary, run: RunSummary) -> list[Text]:
         lines.append(Text(f"  {_plain(str(manifest['reason']))}", style=_BAD))
     reasons = run.run.verdict.get("reasons") or ()
     lines += [Text(f"  {_plain(one['code'])}: {_plain(one['text'])}") for one in reasons]
+    lines.append(_host_state(run, told={one["code"] for one in reasons}))
     lines += [
         Text(f"  skipped {_plain(skip['stack'])}: {_plain(skip['reason'])}", style=_QUIET)
         for skip in run.run.skips
@@ -65,6 +71,18 @@ def _head(host: HostSummary, run: RunSummary) -> list[Text]:
     if run.is_emulated:
         lines.append(Text(f"  TCG: {ranking.DO_NOT_RANK}", style=f"bold {_BAD}"))
     return lines
+
+
+def _host_state(run: RunSummary, told: set[str]) -> Text:
+    """Return the host's condition in a line; what is not as asked is named by the verdict."""
+    audit = host_state.audit(run.run)
+    line = f"  host {'' if audit.why_not else 'audited: '}{_plain(audit.summary)}"
+    if audit.missing:
+        line += f"; not audited {audit.missing} the run"
+    is_bad = bool(audit.notable or audit.missing)
+    if is_bad and "host-state" not in told:
+        line += "".join(f"\n    {_plain(one.name)}: {_plain(one.told)}" for one in audit.notable)
+    return Text(line, style=_BAD if is_bad else _QUIET)
 
 
 def _failures(run: RunSummary) -> list[Text]:
@@ -84,6 +102,8 @@ def _tables(run: RunSummary) -> list[RenderableType]:
         notes.append("* fewer than 100 samples above this percentile")
     if any(cell.stack in run.ceilings for cell in run.cells):
         notes.append("^ ceiling: the same workload with parts of the path taken away")
+    if any(wording.marks(run.points_of(cell)) for cell in run.cells):
+        notes.append(_MARKS_TOLD)
     tables: list[RenderableType] = [_table(run, panel) for panel in run.panels]
     return [*tables, *(Text(note, style=_QUIET) for note in notes)]
 
@@ -112,11 +132,11 @@ def _table(run: RunSummary, panel: PanelKey) -> Table:
         table.add_row(Text(f"{depth.inflight_count} in flight", style="bold"))
         for standing in depth.standings:
             style = _QUIET if standing.is_ceiling else None
-            table.add_row(*_cells(standing, is_ranked=not run.is_emulated), style=style)
+            table.add_row(*_cells(run, standing), style=style)
     return table
 
 
-def _cells(standing: ranking.Standing, *, is_ranked: bool) -> list[Text]:
+def _cells(run: RunSummary, standing: ranking.Standing) -> list[Text]:
     cell = standing.cell
     iops = cell.iops
     several = iops is not None and iops.n > 1
@@ -128,10 +148,14 @@ def _cells(standing: ranking.Standing, *, is_ranked: bool) -> list[Text]:
         wording.percentile(cell.p50),
         wording.percentile(cell.p99),
     ]
-    if is_ranked:
+    if not run.is_emulated:
         texts.append(_against_fastest(standing))
-    colour = "" if standing.is_ceiling else _GOOD if cell.verdict == "clean" else _BAD
-    return [*map(Text, texts), Text(cell.verdict, style=colour)]
+    points = run.points_of(cell)
+    marks = wording.marks(points)
+    is_good = all(point.state == "clean" for point in points)
+    colour = "" if standing.is_ceiling else _GOOD if is_good else _BAD
+    verdict = f"{cell.verdict}\n{marks}" if marks else cell.verdict
+    return [*map(Text, texts), Text(verdict, style=colour)]
 
 
 def _against_fastest(standing: ranking.Standing) -> str:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nvmelab import units
+from nvmelab.show import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from nvmelab.show.latency import Latency
+    from nvmelab.show.points import Point
     from nvmelab.show.stats import Spread
     from nvmelab.show.summary import Cell
 
@@ -71,9 +75,47 @@ def percentile_detail(value: Latency) -> str:
 
 def verdict(cell: Cell) -> str:
     """Return ``"clean"`` or ``"tainted (tcg)"``."""
-    return f"{cell.verdict} ({codes(cell)})" if cell.reasons else cell.verdict
+    return f"{cell.verdict} ({codes(cell.reasons)})" if cell.reasons else cell.verdict
 
 
-def codes(cell: Cell) -> str:
-    """Return the codes of the verdict's reasons, each once: ``"tcg, steal"``."""
-    return ", ".join(dict.fromkeys(reason.partition(":")[0] for reason in cell.reasons))
+def judged(repetitions: Sequence[Point]) -> str:
+    """Return how a cell's repetitions were judged: ``"clean"``, ``"tainted 2/5"``, ``"1 failed"``.
+
+    A state is counted only where not all repetitions have it.
+    """
+    counts = Counter(point.state for point in repetitions)
+    n = len(repetitions)
+    parts = [
+        state if counts[state] == n else f"{state} {counts[state]}/{n}"
+        for state in ("tainted", "unknown", "failed")
+        if counts[state]
+    ]
+    return ", ".join(parts) or "clean"
+
+
+def marks(repetitions: Sequence[Point]) -> str:
+    """Return a letter each repetition where one stands out, else nothing: ``"·!·"``.
+
+    A dot is tainted as every point of the run is.
+    """
+    is_plain = len({point.state for point in repetitions}) < 2  # noqa: PLR2004
+    if is_plain and not any(point.own for point in repetitions):
+        return ""
+    return "".join(
+        "·" if point.state == "tainted" and not point.own else point.mark for point in repetitions
+    )
+
+
+def own_codes(repetitions: Iterable[Point]) -> str:
+    """Return the codes of the reasons that set points apart from the others: ``"steal"``."""
+    return codes(reason for point in repetitions for reason in point.own)
+
+
+def codes(reasons: Iterable[str]) -> str:
+    """Return the codes of reasons, each once: ``"tcg, steal"``."""
+    return ", ".join(background.codes(reasons))
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words as a JSON list, for the page's script to search in."""
+    return json.dumps(list(words), ensure_ascii=False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nvmelab import __version__
 from nvmelab.store import parquet
-from nvmelab.store.records import SCHEMA_VERSION, Histograms, Row, point_row
+from nvmelab.store.point_row import failed_point, point_row
+from nvmelab.store.records import SCHEMA_VERSION, Histograms, Row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def write_record(staged: Path, found: RunDirectory, manifest: dict[str, Any], di
             if point.get("argv")
         },
         "dropped": dropped,
+        "failed": _failed(found, {one["id"]: one["reason"] for one in dropped}),
     }
     text = json.dumps({**manifest, "record": record}, indent=1, ensure_ascii=False)
     (staged / "manifest.json").write_text(text + "\n", encoding="utf-8")
@@ -71,6 +73,15 @@ def _rows_and_histograms(
             _merge_bins(buckets, point_id, measured)
     histograms = {key: sorted(counts.items()) for key, counts in buckets.items()}
     return rows, histograms, dropped
+
+
+def _failed(found: RunDirectory, dropped: dict[str, str]) -> list[dict[str, Any]]:
+    """Return what every point without a result was, so that its gap can be shown in its place."""
+    return [
+        failed_point({**point, "id": point_id}, dropped.get(point_id) or str(point.get("reason")))
+        for point_id, point in sorted(found.points.items())
+        if point_id in dropped or point.get("state") != "ok"
+    ]
 
 
 def _merge_bins(buckets: _Buckets, point_id: str, measured: Measured) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nvmelab.errors import NvmelabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 # The version of a record, of the run directory that it is made from included.
 # 1: first.
@@ -75,6 +75,13 @@ class Row:
     ended_at_s: float | None = _column("DOUBLE", "when fio ended, seconds since 1970 UTC")
     steal_percent: float | None = _column("DOUBLE", "host CPU time stolen during the point")
     other_cpu_percent: float | None = _column("DOUBLE", "host CPU time of foreign processes")
+    frequency_min_khz: int | None = _column("BIGINT", "CPU frequency, least seen, in kHz")
+    frequency_median_khz: int | None = _column("BIGINT", "CPU frequency, median, in kHz")
+    frequency_max_khz: int | None = _column("BIGINT", "CPU frequency, greatest seen, in kHz")
+    throttle_count: int | None = _column("BIGINT", "times that heat made the CPU slow down")
+    cpu_pressure_percent: float | None = _column("DOUBLE", "time that some task waited for a CPU")
+    temperature_before_c: float | None = _column("DOUBLE", "of the CPU before the point, in °C")
+    temperature_after_c: float | None = _column("DOUBLE", "of the CPU after the point, in °C")
     verdict: str | None = _column("VARCHAR", "`clean` or `tainted`: could the point be trusted?")
     verdict_reasons: tuple[str, ...] = _column("VARCHAR[]", "why tainted, as `code: text`")
 
@@ -102,8 +109,8 @@ class Run:
 
     ``manifest`` is the run directory's, with the store's own notes under ``record``:
     ``schema_version``, ``archive_sha256``, ``nvmelab_version``, ``experiment`` (the resolved
-    document), ``fio_commands`` (argv by point id) and ``dropped`` (points whose fio output could
-    not be read: ``{"id", "reason"}``).
+    document), ``fio_commands`` (argv by point id), ``dropped`` (points whose fio output could
+    not be read: ``{"id", "reason"}``) and ``failed`` (points without a result: what each was).
     """
 
     manifest: dict[str, Any]
@@ -172,42 +179,6 @@ def check_manifest(manifest: object, *, where: str) -> dict[str, Any]:
     return manifest
 
 
-def point_row(
-    manifest: Mapping[str, Any], point: Mapping[str, Any], measured: Mapping[str, Any]
-) -> Row:
-    """Return the row of one direction of a point.
-
-    ``point`` is the run directory's ``points/<id>.json``; ``measured`` the reader's row of it,
-    whose keys are column names where both have the same value.
-    """
-    options = point.get("fio_options") or {}
-    load = point.get("load") or {}
-    verdict = point.get("verdict") or {}
-    values: dict[str, Any] = {name: measured.get(name) for name in COLUMNS}
-    values.update(
-        run_id=manifest["run_id"],
-        host=manifest["host"],
-        point_id=point["id"],
-        environment=point.get("environment"),
-        stack=point.get("stack"),
-        workload=point.get("workload"),
-        repetition=point.get("repetition"),
-        runs_on=point.get("runs_on"),
-        rw=_text(options.get("rw")),
-        bs=_text(options.get("bs")),
-        iodepth=_whole(options.get("iodepth"), 1),
-        numjobs=_whole(options.get("numjobs"), 1),
-        ioengine=_text(options.get("ioengine")),
-        started_at_s=point.get("started_at"),
-        ended_at_s=point.get("ended_at"),
-        steal_percent=load.get("steal_percent"),
-        other_cpu_percent=load.get("other_cpu_percent"),
-        verdict=verdict.get("state"),
-        verdict_reasons=tuple(_reason(reason) for reason in verdict.get("reasons") or ()),
-    )
-    return Row(**values)
-
-
 def _current(manifest: dict[str, Any], where: str) -> dict[str, Any]:
     version = manifest.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -225,20 +196,3 @@ def _current(manifest: dict[str, Any], where: str) -> dict[str, Any]:
         manifest = MIGRATIONS[version](manifest)
         version += 1
     return manifest
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _whole(value: object, default: int) -> int | None:
-    """Return fio's number; fio's own default when the option was not given."""
-    if value is None:
-        return default
-    return int(value) if isinstance(value, int | str) and str(value).isdigit() else None
-
-
-def _reason(reason: object) -> str:
-    if isinstance(reason, dict):
-        return f"{reason.get('code', '?')}: {reason.get('text', '')}"
-    return str(reason)

@@ -61,3 +61,10 @@ def test_text_is_within_half_a_percent(value: float) -> None:
 def test_count_knows_the_plural() -> None:
     """One point, no points, two points."""
     assert [units.count(n, "point") for n in (0, 1, 2)] == ["0 points", "1 point", "2 points"]
+
+
+def test_frequencies():
+    """Hertz in thousands, three digits; not measured is a dash."""
+    assert units.hertz(2.4e9) == "2.40 GHz"
+    assert units.hertz(800e6) == "800 MHz"
+    assert units.hertz(None) == units.NOT_MEASURED

@@ -147,14 +147,23 @@ findAll(".copy").forEach((button) => {
 });
 
 const rows = findAll("#all tbody tr");
+const pointRows = findAll(".points tbody tr");
 const heads = findAll("#all thead th");
 
+// A reason is chosen as "+code" or "-code": with it, or without it.
+function isChosen(row) {
+  const [stack, verdict, reason] = ["stack", "verdict", "reason"].map((name) => find(`#filter-${name}`).value);
+  const has = (list, word) => JSON.parse(list).includes(word);
+  return (!stack || row.dataset.stack === stack) && (!verdict || has(row.dataset.verdicts, verdict))
+    && (!reason || has(row.dataset.codes, reason.slice(1)) === (reason[0] === "+"));
+}
+
 function filter() {
-  const stack = find("#filter-stack").value, verdict = find("#filter-verdict").value;
-  rows.forEach((row) => {
-    row.hidden = (stack && row.dataset.stack !== stack) || (verdict && row.dataset.verdict !== verdict);
+  const counts = [rows, pointRows].map((all) => {
+    all.forEach((row) => { row.hidden = !isChosen(row); });
+    return `${all.filter((row) => !row.hidden).length} of ${all.length}`;
   });
-  find("#shown").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} lines`;
+  find("#shown").textContent = `${counts[0]} lines, ${counts[1]} points`;
 }
 
 function sortBy(place) {
@@ -179,13 +188,52 @@ function csv() {
     .map((line) => line.map(quoted).join(",")).join("\n") + "\n";
 }
 
+// --- badges --------------------------------------------------------------------------------------
+// One stop of the tabulator for the repetitions of a cell; arrows go from one to the next.
+findAll(".badges").forEach((group) => {
+  const badges = [...group.children];
+  badges.slice(1).forEach((badge) => { badge.tabIndex = -1; });
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const next = badges[badges.indexOf(event.target) + step];
+    if (step) event.preventDefault();
+    next?.focus();
+  });
+});
+
+// What the pointer reads in a badge's title, the keyboard reads beside the badge.
+const tip = Object.assign(document.createElement("div"), { id: "tip", hidden: true });
+document.body.append(tip);
+addEventListener("focusin", ({ target }) => {
+  tip.hidden = !target.matches(".badge:focus-visible");
+  if (tip.hidden) return;
+  tip.textContent = target.title;
+  const { left, bottom, top } = target.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${bottom + tip.offsetHeight + 8 < innerHeight ? bottom + 4 : top - tip.offsetHeight - 4}px`;
+});
+addEventListener("focusout", () => { tip.hidden = true; });
+addEventListener("scroll", () => { tip.hidden = true; });
+addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
+
+// A badge leads to its point, also where that is folded away or filtered out.
+function reveal() {
+  const row = location.hash.startsWith("#point-") && document.getElementById(location.hash.slice(1));
+  if (!row) return;
+  row.hidden = false;
+  row.closest("details").open = true;
+  row.scrollIntoView({ block: "center" });
+}
+addEventListener("hashchange", reveal);
+
 heads.forEach((head, place) => {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: head.textContent });
   head.replaceChildren(button);
   button.addEventListener("click", () => sortBy(place));
 });
 find("#filters").hidden = false;
-["#filter-stack", "#filter-verdict"].forEach((selector) => find(selector).addEventListener("change", filter));
+["#filter-stack", "#filter-verdict", "#filter-reason"].forEach((selector) => find(selector).addEventListener("change", filter));
 find("#csv").addEventListener("click", (event) => copy(csv(), event.target));
 filter();
+reveal();
 showPlots();

@@ -16,13 +16,24 @@ import run_archives
 
 from nvmelab import cli
 from nvmelab.errors import BadInputError, NvmelabError
-from nvmelab.lab import bench, collect
+from nvmelab.lab import bench, collect, doctor
 from nvmelab.lab.collect import HostCollected
 from nvmelab.lab.events import HostOutcome
 from nvmelab.lab.runner import InterruptedRunError
 from nvmelab.store.folder import Store
 
-COMMANDS = ("run", "collect", "list", "show", "report", "parse", "export", "plan", "schema")
+COMMANDS = (
+    "run",
+    "collect",
+    "doctor",
+    "list",
+    "show",
+    "report",
+    "parse",
+    "export",
+    "plan",
+    "schema",
+)
 
 
 @pytest.fixture
@@ -260,6 +271,24 @@ def test_store_add_and_known(
     assert json.loads(capsys.readouterr().out) == {
         "storage-a": {run_archives.RUN_ID: "2026-11-21T09:01:00Z"}
     }
+
+
+def test_doctor_shows_the_good_hosts_and_names_the_bad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was found is on stdout, who failed on stderr; both formats have the same exit code."""
+    slow = {"knob": "governor", "group": "cpupower", "asked": "performance",
+            "effective": "powersave", "state": "differs", "text": ""}  # fmt: skip
+    good = doctor.HostAudit("good", "ok", rows=(slow,))
+    away = doctor.HostAudit("away", "unreachable", "no route to host", 1)
+    monkeypatch.setattr(doctor, "audit", lambda **_: [away, good])
+    for more in ([], ["--format", "json"]):
+        assert cli.main(["doctor", "-i", "x", *more]) == 1
+        captured = capsys.readouterr()
+        assert "powersave" in captured.out
+        assert captured.err == "nvmelab: away: unreachable: no route to host\n"
+    monkeypatch.setattr(doctor, "audit", lambda **_: [good])
+    assert cli.main(["doctor", "-i", "x"]) == 4
 
 
 @pytest.mark.parametrize(

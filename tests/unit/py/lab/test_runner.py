@@ -270,6 +270,19 @@ def test_bad_input_found_in_a_play_is_exit_code_2(result: dict[str, object], cod
     assert outcomes.by_host()["a"].exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [("nvmelab.bench.host_state_request", 2), ("ansible.builtin.uri", 1)],
+)
+def test_a_plugin_of_ours_says_its_exit_code(action: str, code: int) -> None:
+    """A refusal by the collection's own plugin is bad input; others' keys mean nothing here."""
+    outcomes = Outcomes()
+    refused = {"msg": "no setting 'governer'", "exit_code": 2}
+    outcomes.take(_event("runner_on_failed", host="a", task="T", task_action=action, res=refused))
+    outcomes.take(_event("playbook_on_stats", processed={"a": 1}, failures={"a": 1}))
+    assert outcomes.by_host()["a"].exit_code == code
+
+
 def test_rescued_failure_told_at_the_end_keeps_its_cause() -> None:
     """bench.yml rescues, lets other hosts finish, and fails then: the first failure tells more."""
     outcomes = Outcomes()

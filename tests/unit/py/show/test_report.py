@@ -12,6 +12,7 @@ from typing import Any
 
 import fake_runs
 import pytest
+from fake_host_states import SETTINGS, audited, host_state
 from fake_runs import Lab, fake_run, manifest, row
 
 from nvmelab.show.report import packed_plotly, render_html
@@ -77,15 +78,21 @@ def native() -> str:
     return render_html([fake_run(Lab(is_emulated=False))])
 
 
+@pytest.fixture(scope="module")
+def page() -> Page:
+    """The report on an audited host: every point tainted, some more than others, one failed."""
+    return Page(render_html([audited(fake_run(Lab(is_emulated=False, repetitions=5)))]))
+
+
 def test_verdict_and_skips_come_before_numbers(emulated: str):
     """The verdict, its reasons and the skips stand before the first table of results."""
     verdict = emulated.index('<section id="verdict">')
     glance = emulated.index('<section id="glance">')
     assert verdict < emulated.index("no usable KVM", verdict) < glance
     assert verdict < emulated.index("has no device vfio-user-pci", verdict) < glance
-    order = re.findall(r'<section id="(\w+)">', emulated)
-    assert order[:4] == ["verdict", "glance", "plots", "results"]
-    assert order[4:] == ["conditions", "commands", "failed", "reading"]
+    order = re.findall(r'<section id="([\w-]+)">', emulated)
+    assert order[:5] == ["verdict", "glance", "plots", "results", "points"]
+    assert order[5:] == ["host-condition", "conditions", "commands", "failed", "reading"]
 
 
 def test_emulation_is_said_where_numbers_are(emulated: str, native: str):
@@ -111,7 +118,85 @@ def test_every_number_has_n_range_and_verdict(native: str):
         assert range_.startswith("[")
         assert n == "2"
         assert re.search(r"\d+ (ns|µs|ms)", p99)
-        assert verdict == "clean"
+        assert verdict == "clean✓✓"
+
+
+def test_every_repetition_has_a_badge_that_leads_to_its_reasons(page: Page):
+    """In the table at a glance n badges a line, each with its reasons and a line to lead to."""
+    badges = [a for tag, a in page.tags if tag == "a" and "badge" in (a.get("class") or "")]
+    assert len(badges) == 2 * 90  # at a glance and among all results
+    ids = {a.get("id") for _, a in page.tags}
+    for badge in badges:
+        assert (badge["href"] or "").removeprefix("#") in ids
+        assert badge["title"] == badge["aria-label"]
+        assert "host-state" in (badge["title"] or "") or "failed" in (badge["title"] or "")
+    outliers = [a for a in badges if a["class"] == "badge tainted own"]
+    assert len(outliers) == 2 * 13
+    assert all("4.2 %" in (a["title"] or "") for a in outliers)
+
+
+def test_reasons_are_reachable_without_pointing(page: Page):
+    """The line of a point has its reasons in full, and what moved beside them; so on paper too."""
+    head, *lines = page.tables["points"]
+    assert head[:2] == ["point", "stack"]
+    assert len(lines) == 90
+    reasons = [line[head.index("reasons")] for line in lines]
+    assert sum("took 4.2 %" in text for text in reasons) == 13
+    assert "io_u error" in reasons[-1]
+    assert {"CPU frequency", "steal", "throttling"} <= set(head)
+    assert "temperature" not in head
+
+
+def test_results_can_be_filtered_by_verdict_and_reason(page: Page):
+    """Every state and code is offered, a code both with and without; the lines carry them."""
+    options = [a.get("value") for tag, a in page.tags if tag == "option"]
+    assert {"+steal", "-steal", "+host-state", "-virtual-host"} <= set(options)
+    lines = [a for tag, a in page.tags if tag == "tr" and "data-codes" in a]
+    assert len(lines) == 18 + 90
+    assert all("host-state" in json.loads(a["data-codes"] or "") for a in lines[:18])
+    assert "reason_codes" in {a.get("data-key") for tag, a in page.tags if tag == "th"}
+
+
+def test_host_condition_unfolds_what_is_not_as_asked(page: Page):
+    """First the settings that differ or changed, then the others, then what moved."""
+    differing, others = (
+        [line for line in page.tables["settings"] if line[0] in names]
+        for names in (
+            {"cpupower.governor", "cpupower.boost", "kernel_cmdline", "quiet_host.ksm"},
+            {"quiet_host.thp", "cpupower.energy_perf_bias", "cpupower.smt"},
+        )
+    )
+    assert page.tables["settings"].index(differing[-1]) < page.tables["settings"].index(others[0])
+    assert differing[0][:5] == [
+        "cpupower.governor", "performance", "powersave", "the same", "not as asked",
+    ]  # fmt: skip
+    ksm = next(line for line in differing if line[0] == "quiet_host.ksm")
+    assert ksm[2:5] == ["off", "on", "not as asked, changed"]
+    assert "4 of 6 settings are not as asked, 1 changed during the run" in page.text
+    assert [line[0].split()[0] for line in page.tables["moved"][1:]] == [
+        "CPU", "throttlingtimes", "stealCPU", "load", "CPU",
+    ]  # fmt: skip
+    assert "Not measured on this host: temperature" in page.text
+
+
+def test_a_run_that_was_not_audited_says_so(native: str):
+    """An old record has its results as ever, and no condition that nobody looked at."""
+    page = Page(native)
+    assert "Not audited: this run was recorded by an nvmelab" in page.text
+    assert "settings" not in page.tables
+    off = render_html([Run.from_parts(manifest(tuning="off", host_state=None), [])])
+    assert "Not audited: nvmelab_tuning was off" in Page(off).text
+
+
+def test_settings_of_compared_runs_stand_beside_each_other():
+    """Two runs under different governors are not like with like."""
+    runs = [audited(fake_run(Lab(run_id=name, is_emulated=False))) for name in ("1-a", "2-b")]
+    rows = [{**row, "effective": "performance"} if row["knob"] == "governor" else row
+            for row in SETTINGS]  # fmt: skip
+    runs[1].manifest["host_state"] = host_state(rows)
+    text = Page(render_html(runs)).text
+    assert "Not like with like" in text
+    assert "cpupower.governor powersave performance" in text
 
 
 def test_one_repetition_shows_no_range():
@@ -170,8 +255,10 @@ def evil_run() -> Run:
             experiment={"name": EVIL, "digest": EVIL}, skips=[{"stack": EVIL, "reason": EVIL}],
             verdict={"state": EVIL, "reasons": [{"code": EVIL, "text": EVIL}]},
             commands={EVIL: {EVIL: [EVIL, EVIL]}}, points_failed=[{"id": EVIL, "reason": EVIL}],
-            record={"experiment": document, "fio_commands": {EVIL: [EVIL]}},
+            record={"experiment": document, "fio_commands": {EVIL: [EVIL]},
+                    "failed": [{"id": EVIL, "reason": EVIL, "stack": EVIL, "workload": EVIL}]},
             capabilities={"qemu": {"version": EVIL, "path": EVIL}, "guest_image": {"name": EVIL}},
+            tuning=EVIL, host_state=host_state([dict.fromkeys(SETTINGS[0], EVIL)]),
         ),
         [row(host=EVIL, run_id=EVIL, stack=EVIL, workload=EVIL, rw=EVIL, bs=EVIL, ioengine=EVIL,
              direction=EVIL, verdict=EVIL, verdict_reasons=(f"{EVIL}: {EVIL}",), iops=1.0)],

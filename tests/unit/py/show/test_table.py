@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from fake_host_states import audited, host_state
 from fake_runs import Lab, fake_run, manifest, row
 from rich.console import Console
 
@@ -55,6 +56,35 @@ def test_failures_are_told_but_not_all():
     assert text.count("fio ended with status 1") == 5
     assert "and 3 failed points more" in text
     assert "no point was measured" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_repetitions_that_stand_out_are_marked(width: int):
+    """Below the verdict a letter each repetition, only where one differs; told what they mean."""
+    text = shown([audited(fake_run(Lab(is_emulated=False, repetitions=5)))], width)
+    lines = text.splitlines()
+    marks = [
+        line.split()[-1] for line in lines if line.split() and set(line.split()[-1]) <= {*"·!✕"}
+    ]
+    assert len(marks) == 12  # of 18 cells
+    assert all(len(mark) == 5 for mark in marks)
+    assert "".join(marks).count("!") == 13
+    assert "".join(marks).count("✕") == 1
+    assert "! for a reason of its own" in " ".join(text.split())
+    assert max(map(len, lines)) <= width
+    assert "a mark each repetition" not in shown([fake_run()])
+
+
+def test_the_hosts_condition_is_told_in_a_line():
+    """What was asked and is not in force; the settings by name unless the verdict told them."""
+    run = audited(fake_run(Lab()))
+    text = " ".join(shown([run], 200).split())
+    assert "host audited: 4 of 6 settings are not as asked, 1 changed during the run" in text
+    assert "cpupower.boost:" not in text
+    run.manifest["verdict"] = {"state": "clean", "reasons": []}
+    assert "cpupower.boost: on, asked off" in shown([run], 200)
+    run.manifest["host_state"] = {**host_state([]), "before": None}
+    assert "host not audited" in shown([run])
 
 
 def test_names_cannot_steer_the_terminal():

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import run_archives
 
+from nvmelab.store.point_row import failed_point
+from nvmelab.store.point_row import point_row as make_row
 from nvmelab.store.records import COLUMNS, MEANINGS, SCHEMA_VERSION, RecordError, check_manifest
-from nvmelab.store.records import point_row as make_row
 
 STORE_DOC = Path(__file__).parents[4] / "docs/store.md"
 
@@ -63,6 +64,34 @@ def test_row_takes_fio_options_from_the_point_not_from_fio() -> None:
     assert row.clat_p99_ns is None
     assert row.other_cpu_percent is None
     assert row.verdict_reasons == ("tcg: no usable KVM",)
+
+
+def test_what_moved_has_columns_and_gaps() -> None:
+    """What a host can measure arrives under its unit; what it cannot stays null, never 0."""
+    movement = {
+        "frequency_khz": {"min": 1_200_000, "median": 2_400_000, "max": 3_600_000},
+        "throttle_count": 0,
+        "cpu_pressure_percent": 1.5,
+        "temperature_c": None,
+    }
+    row = make_row(
+        run_archives.manifest(), run_archives.point(1, movement=movement), {"direction": "read"}
+    )
+    assert (row.frequency_min_khz, row.frequency_max_khz) == (1_200_000, 3_600_000)
+    assert (row.frequency_median_khz, row.throttle_count) == (2_400_000, 0)
+    assert (row.cpu_pressure_percent, row.temperature_after_c) == (1.5, None)
+    old = make_row(run_archives.manifest(), run_archives.point(1), {"direction": "read"})
+    assert (old.frequency_min_khz, old.throttle_count, old.temperature_before_c) == (None,) * 3
+
+
+def test_a_failed_point_says_what_it_was_to_measure() -> None:
+    """Its place among the results can be found: stack, workload, depth, repetition."""
+    failed = failed_point(run_archives.point(2, state="failed"), "fio ended with exit code 1")
+    assert failed == {
+        "id": "0002", "reason": "fio ended with exit code 1", "stack": "qemu-nvme",
+        "environment": "guest-1", "workload": "randrw-4k", "repetition": 2, "runs_on": "guest",
+        "rw": "randrw", "bs": "4k", "iodepth": 4, "numjobs": 1,
+    }  # fmt: skip
 
 
 def test_columns_carry_types_and_meanings() -> None:

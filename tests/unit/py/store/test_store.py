@@ -104,6 +104,13 @@ def test_failed_and_unreadable_points_have_no_row_but_are_told(
     (dropped,) = run.manifest["record"]["dropped"]
     assert dropped["id"] == "0003"
     assert "points/0003.fio.json" in dropped["reason"]
+    failed = run.manifest["record"]["failed"]
+    assert [(one["id"], one["stack"], one["repetition"]) for one in failed] == [
+        ("0002", "qemu-nvme", 2),
+        ("0003", "qemu-nvme", 3),
+    ]
+    assert failed[0]["reason"] == "no such device"
+    assert failed[1]["reason"] == dropped["reason"]
 
 
 def test_jobs_of_one_point_share_its_histogram(store: Store, tmp_path: Path) -> None:
