@@ -12,6 +12,13 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import state_request
 
+ARGUMENTS = {
+    "tuning": {"type": "raw", "default": "audit"},
+    "default": {"type": "dict", "required": True},
+    "changes": {"type": "raw"},
+    "cpus": {"type": "dict"},
+}
+
 
 class ActionModule(ActionBase):
     """Checks and combines; knows no host but by its name."""
@@ -25,14 +32,7 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         """Return the mode and the whole of what is asked; failed when they make no sense."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "tuning": {"type": "raw", "default": "audit"},
-                "default": {"type": "dict", "required": True},
-                "changes": {"type": "raw"},
-                "cpus": {"type": "dict"},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             tuning = state_request.tuning_mode(args["tuning"])
             asked = state_request.asked(args["default"], args["changes"], args["cpus"])

@@ -26,10 +26,6 @@ options:
     type: str
     choices: [started, result, stopped]
     default: started
-  root:
-    description: Directory below which all of nvmelab lies on the lab host.
-    type: path
-    default: /var/lib/nvmelab
   plan:
     description: The plan. Required for O(state=started).
     type: dict
@@ -76,6 +72,7 @@ options:
         description: What is asked, as M(nvmelab.bench.host_audit) takes it.
         type: dict
         default: {}
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     description: Says whether something would be run or stopped.
@@ -154,6 +151,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
@@ -173,7 +171,7 @@ HOST_STATE = {
 }
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["started", "result", "stopped"], "default": "started"},
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "plan": {"type": "dict"},
     "run_id": {"type": "str"},
     "capabilities": {"type": "dict"},

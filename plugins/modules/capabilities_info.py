@@ -19,10 +19,6 @@ version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
 options:
-  root:
-    description: The lab directory.
-    type: path
-    default: /var/lib/nvmelab
   qemu_path:
     description: QEMU to use. By default the one on C(PATH).
     type: path
@@ -41,6 +37,7 @@ options:
     description: How long a guest may take to its login under KVM, in seconds.
     type: float
     default: 20
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -109,9 +106,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 
 ARGUMENTS = {
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "qemu_path": {"type": "path"},
     "spdk_directory": {"type": "path"},
     "accelerator": {"type": "str", "choices": ["auto", "tcg", "kvm"], "default": "auto"},

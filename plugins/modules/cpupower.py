@@ -20,11 +20,6 @@ version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
 options:
-  state:
-    description: Whether the settings are in force, or the CPUs are as they were.
-    type: str
-    choices: [present, absent]
-    default: present
   settings:
     description: What shall be in force. Nothing else is touched.
     type: dict
@@ -64,17 +59,7 @@ options:
           - Bound on the wake-up latency in microseconds. It holds while a process keeps
             C(/dev/cpu_dma_latency) open, so a run holds it; this module only checks the value.
         type: int
-  run_id:
-    description: The run that this is for; it is undone when that run has ended, however it ended.
-    type: str
-  lab_directory:
-    description: The lab directory, where the record is kept.
-    type: path
-    default: /var/lib/nvmelab
-  root:
-    description: Root folder of the machine. Another than V(/) is for tests.
-    type: path
-    default: /
+extends_documentation_fragment: [nvmelab.bench.tuned, nvmelab.bench.lab_host]
 attributes:
   check_mode:
     support: full
@@ -99,29 +84,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: One row for each setting that there is, as read back.
+  description:
+    - One row for each setting, recorded ones among them, in the form that
+      M(nvmelab.bench.host_audit) returns; none with O(state=absent).
   returned: success
   type: list
   elements: dict
-  contains:
-    knob:
-      description: Name of the setting.
-      type: str
-    group:
-      description: Always V(cpupower).
-      type: str
-    asked:
-      description: What was asked for, as text; null for nothing.
-      type: str
-    effective:
-      description: What is in force, as text; null where the host has no such setting.
-      type: str
-    state:
-      description: V(ok), V(differs), V(unavailable) or V(recorded), when nothing was asked.
-      type: str
-    text:
-      description: The same for a person.
-      type: str
 remarks:
   description: What there is to say besides; shown as warnings too.
   returned: success

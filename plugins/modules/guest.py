@@ -30,10 +30,6 @@ options:
     type: str
     choices: [started, stopped]
     default: started
-  root:
-    description: The lab directory, which holds image and keys.
-    type: path
-    default: /var/lib/nvmelab
   directory:
     description:
       - Where the guest's logs, sockets and records go.
@@ -111,6 +107,7 @@ options:
     description: How long the guest may take from its start to the first login, in seconds.
     type: float
     default: 120
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -216,6 +213,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
     state_diff,
     stop,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 
 BACKEND = {
     "kind": {"type": "str", "choices": ["null-co", "ram", "raw-file"], "required": True},
@@ -234,7 +232,7 @@ DEVICE = {
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "directory": {"type": "path"},
     "vcpus": {"type": "int", "default": 2},
     "memory_mib": {"type": "int", "default": 1024},

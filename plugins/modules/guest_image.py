@@ -13,15 +13,12 @@ description:
     cloud image when O(image_url) is given, and puts it below C(images) in the lab directory.
   - An image is known by a digest of everything that decides what is in it, so an equal wish
     finds the image that is there. It appears whole or not at all.
-  - The lab's public key logs in as root; there is no password. fio is inside.
+  - The lab's public key logs in as root; there is no password. M(nvmelab.bench.lab_keys) makes the
+    keys and must have run. fio is inside.
 version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
 options:
-  root:
-    description: The lab directory. Its keys must be there, see M(nvmelab.bench.lab_keys).
-    type: path
-    default: /var/lib/nvmelab
   name:
     description: First part of the image's folder. By default C(debian-) and the suite, or C(cloud).
     type: str
@@ -70,6 +67,7 @@ options:
     description: How long a cloud image may take to be prepared, in seconds.
     type: int
     default: 900
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -148,9 +146,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_image im
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.store import current_image
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 
 ARGUMENTS = {
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "name": {"type": "str"},
     "suite": {"type": "str", "default": "bookworm"},
     "packages": {

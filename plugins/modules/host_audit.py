@@ -27,14 +27,7 @@ options:
         them.
     type: dict
     default: {}
-  lab_directory:
-    description: The lab directory, where it is recorded what was changed.
-    type: path
-    default: /var/lib/nvmelab
-  root:
-    description: Root folder of the machine. Another than V(/) is for tests.
-    type: path
-    default: /
+extends_documentation_fragment: nvmelab.bench.lab_host
 attributes:
   check_mode:
     support: full
@@ -97,11 +90,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import audit
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
+    LAB_HOST,
+    lab_directory,
+)
 
 ARGUMENTS = {
     "asked": {"type": "dict", "default": {}},
-    "lab_directory": {"type": "path", "default": "/var/lib/nvmelab"},
-    "root": {"type": "path", "default": "/"},
+    **LAB_HOST,
 }
 
 
@@ -111,7 +107,7 @@ def main() -> None:
     system = Path(options["root"])
     began = time.monotonic()
     try:
-        rows = audit.audit(options["asked"], system / options["lab_directory"].lstrip("/"), system)
+        rows = audit.audit(options["asked"], lab_directory(options), system)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

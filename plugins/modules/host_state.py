@@ -32,14 +32,7 @@ options:
     description: Put back only what a run has changed, not what a play of your own has.
     type: bool
     default: false
-  lab_directory:
-    description: The lab directory, where it is recorded what was changed.
-    type: path
-    default: /var/lib/nvmelab
-  root:
-    description: Root folder of the machine. Another than V(/) is for tests.
-    type: path
-    default: /
+extends_documentation_fragment: nvmelab.bench.lab_host
 attributes:
   check_mode:
     support: full
@@ -127,13 +120,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs import record, tuning
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
+    LAB_HOST,
+    lab_directory,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import tuned_host
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["snapshot", "restored"], "default": "snapshot"},
     "only_run": {"type": "bool", "default": False},
-    "lab_directory": {"type": "path", "default": "/var/lib/nvmelab"},
-    "root": {"type": "path", "default": "/"},
+    **LAB_HOST,
 }
 
 
@@ -141,36 +137,34 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     options = module.params
     system = Path(options["root"])
-    lab_directory = system / options["lab_directory"].lstrip("/")
+    lab = lab_directory(options)
     try:
         if options["state"] == "snapshot":
-            answer = snapshot(lab_directory, system)
+            answer = snapshot(lab, system)
         else:
-            answer = restored(options, lab_directory, system, is_dry=module.check_mode)
+            answer = restored(options, lab, system, is_dry=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**answer)
 
 
-def snapshot(lab_directory: Path, system: Path) -> dict[str, Any]:
+def snapshot(lab: Path, system: Path) -> dict[str, Any]:
     """Return the settings of now, and who has tuned them."""
     return {
         "changed": False,
         "snapshot": tuned_host.snapshot(system),
-        "left_tuned": tuned_host.left_tuned(lab_directory, system),
-        "live_run": tuned_host.live_run(lab_directory),
+        "left_tuned": tuned_host.left_tuned(lab, system),
+        "live_run": tuned_host.live_run(lab),
     }
 
 
-def restored(
-    options: dict[str, Any], lab_directory: Path, system: Path, *, is_dry: bool
-) -> dict[str, Any]:
+def restored(options: dict[str, Any], lab: Path, system: Path, *, is_dry: bool) -> dict[str, Any]:
     """Return what was put back, or would be.
 
     Raises:
         NvmelabError: a run is being executed, or something cannot be put back.
     """
-    live = tuned_host.live_run(lab_directory)
+    live = tuned_host.live_run(lab)
     if live:
         raise NvmelabError(
             f"run {live} is being executed on this host, and putting settings back would alter "
@@ -179,7 +173,7 @@ def restored(
         )
     outcome = tuning.restore(
         system,
-        lab_directory / record.NAME,
+        lab / record.NAME,
         check_mode=is_dry,
         only_run=options["only_run"],
     )

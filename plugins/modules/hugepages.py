@@ -74,20 +74,13 @@ options:
   memlock_kib:
     description: How much memory each may lock, in KiB. By default without a limit.
     type: int
-  lab_directory:
-    description: The lab directory, where the record is kept.
-    type: path
-    default: /var/lib/nvmelab
   run_id:
     description:
       - The run that these pages are for. It is recorded. Pages that a play without it has reserved
         are neither changed then (O(state=present) fails), nor given back (O(state=absent) does
         nothing).
     type: str
-  root:
-    description: Root folder of the machine. Another than V(/) is for tests.
-    type: path
-    default: /
+extends_documentation_fragment: nvmelab.bench.lab_host
 attributes:
   check_mode:
     support: full
@@ -164,6 +157,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import hugepages, hugetlb_mounts
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
+    LAB_HOST,
+    lab_directory,
+)
 
 PAGES = {
     "page_size": {"type": "str", "choices": ["2M", "1G"], "required": True},
@@ -179,9 +176,8 @@ ARGUMENTS = {
     "mounted": {"type": "bool", "default": True},
     "memlock_domains": {"type": "list", "elements": "str", "default": []},
     "memlock_kib": {"type": "int"},
-    "lab_directory": {"type": "path", "default": "/var/lib/nvmelab"},
     "run_id": {"type": "str"},
-    "root": {"type": "path", "default": "/"},
+    **LAB_HOST,
 }
 
 
@@ -247,7 +243,7 @@ def are_a_users(options: dict[str, Any]) -> bool:
 
 def record_path_of(options: dict[str, Any]) -> Path:
     """Return where it is remembered how the host was."""
-    return Path(options["root"]) / options["lab_directory"].lstrip("/") / "hugepages.json"
+    return lab_directory(options) / "hugepages.json"
 
 
 def intend(options: dict[str, Any]) -> Intent:

@@ -15,11 +15,7 @@ description:
 version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
-options:
-  root:
-    description: The lab directory, where everything of the lab lies on this host.
-    type: path
-    default: /var/lib/nvmelab
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -67,11 +63,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys impor
     missing,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"root": {"type": "path", "default": "/var/lib/nvmelab"}},
+        argument_spec=LAB_ROOT,
         supports_check_mode=True,
     )
     keys = lab_keys(Path(module.params["root"]))

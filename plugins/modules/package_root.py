@@ -46,10 +46,7 @@ options:
   archive_keyring:
     description: The keyring of O(archive_url). By default Debian's where the host has it.
     type: path
-  root:
-    description: The lab directory.
-    type: path
-    default: /var/lib/nvmelab
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -99,6 +96,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import Nvmela
 from ansible_collections.nvmelab.bench.plugins.module_utils.image import package_root
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import remove_tree
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
@@ -108,7 +106,7 @@ ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "archive_url": {"type": "str"},
     "archive_keyring": {"type": "path"},
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
 }
 
 

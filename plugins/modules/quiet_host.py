@@ -18,11 +18,6 @@ version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
 options:
-  state:
-    description: Whether the settings are in force, or those touched are as they were.
-    type: str
-    choices: [present, absent]
-    default: present
   settings:
     description: What is asked for. A setting that is not named, or null, stays as it is.
     type: dict
@@ -73,19 +68,7 @@ options:
           - V(false) turns all swap areas off, if there is memory for what they hold. They come
             back with the same priority and discard policy.
         type: bool
-  run_id:
-    description:
-      - The run that tunes. What a run left is put back when it was killed; what a user's own play
-        set, without this, is never put back unasked.
-    type: str
-  lab_directory:
-    description: The lab directory, where the record is kept.
-    type: path
-    default: /var/lib/nvmelab
-  root:
-    description: Root folder of the machine. Another than V(/) is for tests.
-    type: path
-    default: /
+extends_documentation_fragment: [nvmelab.bench.tuned, nvmelab.bench.lab_host]
 attributes:
   check_mode:
     support: full
@@ -113,29 +96,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rows:
-  description: One row for each setting, recorded ones among them; none with O(state=absent).
+  description:
+    - One row for each setting, recorded ones among them, in the form that
+      M(nvmelab.bench.host_audit) returns; none with O(state=absent).
   returned: success
   type: list
   elements: dict
-  contains:
-    knob:
-      description: Name of the setting.
-      type: str
-    group:
-      description: V(quiet_host).
-      type: str
-    asked:
-      description: What was asked for, as text; nothing where nothing was.
-      type: str
-    effective:
-      description: What is in force, read back.
-      type: str
-    state:
-      description: V(ok), V(differs), V(unavailable) or V(recorded).
-      type: str
-    text:
-      description: The row in one sentence, with who else sets it.
-      type: str
 remarks:
   description: What a person should know, e.g. which settings this host does not have.
   returned: success

@@ -21,16 +21,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  root:
-    description: Directory below which all of nvmelab lies on the lab host.
-    type: path
-    default: /var/lib/nvmelab
   known:
     description:
       - The runs that the control node has of this host, O(known) being a dictionary of run_id to
         finished_at. A run that was continued since has another finished_at and is packed again.
     type: dict
     default: {}
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     description: Says which runs would be packed, without packing any.
@@ -107,11 +104,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import archives as run_archives
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "known": {"type": "dict", "default": {}},
 }
 

@@ -16,10 +16,6 @@ description:
   - Takes one task where packing, fetching and removing would take three. A small archive comes
     with the module's answer, a large one by file transfer.
 options:
-  root:
-    description: Directory below which all of nvmelab lies on the lab host.
-    type: path
-    default: /var/lib/nvmelab
   known:
     description: What the control node has of this host, O(known) maps a run to when it ended.
     type: dict
@@ -29,6 +25,7 @@ options:
       - Folder on the control node. An archive is called C(RUN_ID.SHA256.tar.gz) there.
     type: path
     required: true
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     description: Says which runs would be fetched.
@@ -80,10 +77,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import archives as run_archives
 
 ARGUMENTS = {
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "known": {"type": "dict", "default": {}},
     "dest": {"type": "path", "required": True},
 }

@@ -12,6 +12,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs import record, tuning
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
+    LAB_HOST,
+    lab_directory,
+)
 
 
 def run(group: str, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -41,14 +45,13 @@ def _arguments(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "settings": {"type": "dict", "default": {}, "options": dict(settings)},
         "run_id": {"type": "str"},
-        "lab_directory": {"type": "path", "default": "/var/lib/nvmelab"},
-        "root": {"type": "path", "default": "/"},
+        **LAB_HOST,
     }
 
 
 def _carry_out(group: str, options: Mapping[str, Any], *, check_mode: bool) -> tuning.Outcome:
     system = Path(options["root"])
-    path = record.path_in(system, options["lab_directory"])
+    path = lab_directory(options) / record.NAME
     if options["state"] == "absent":
         return tuning.restore(system, path, [group], check_mode=check_mode)
     return tuning.tune(

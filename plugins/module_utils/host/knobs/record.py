@@ -80,11 +80,6 @@ class Record:
         return replace(self, touched=left, written=written, asked=asked)
 
 
-def path_in(system: Path, lab_directory: str) -> Path:
-    """Return where the record is kept, in the lab directory of this machine."""
-    return system / lab_directory.lstrip("/") / NAME
-
-
 def boot_id(system: Path) -> str:
     """Return what tells this boot from any other; empty where the kernel does not say."""
     try:

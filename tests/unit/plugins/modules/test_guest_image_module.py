@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from module_runs import run_module
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.cloud_image import CloudImage
@@ -64,17 +63,6 @@ def test_bad_input_is_refused_before_anything_is_touched(
     assert result["failed"] is True
     assert message in result["msg"]
     assert not (tmp_path / "lab").exists()
-
-
-def test_the_documentation_tells_the_arguments() -> None:
-    """Names, types, defaults and choices of the documentation are those of the module."""
-    documented = yaml.safe_load(guest_image.DOCUMENTATION)["options"]
-    facets = ("type", "elements", "default", "choices")
-    told = {
-        name: {facet: spec[facet] for facet in facets if facet in spec}
-        for name, spec in documented.items()
-    }
-    assert told == guest_image.ARGUMENTS
 
 
 def test_the_source_follows_the_url() -> None:

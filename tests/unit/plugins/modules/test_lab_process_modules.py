@@ -12,16 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import state as guest_state
-from ansible_collections.nvmelab.bench.plugins.modules import (
-    capabilities_info,
-    guest,
-    storage_target,
-)
-
-MODULES = {"guest": guest, "storage_target": storage_target, "capabilities_info": capabilities_info}
 
 
 def _run(module: str, arguments: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
@@ -42,22 +34,6 @@ def _run(module: str, arguments: dict[str, Any], *, check: bool = False) -> dict
     )
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_the_documentation_has_the_arguments_of_the_code(name: str) -> None:
-    """Every option is documented with its type, default and choices, and no other is."""
-    documented = yaml.safe_load(MODULES[name].DOCUMENTATION)["options"]
-
-    def require_equal(said: dict[str, Any], meant: dict[str, Any], place: str) -> None:
-        assert set(said) == set(meant), place
-        for key, option in meant.items():
-            for part in ("type", "default", "choices", "required", "elements"):
-                assert said[key].get(part) == option.get(part), f"{place} {key} {part}"
-            if "options" in option:
-                require_equal(said[key]["suboptions"], option["options"], f"{place} {key}")
-
-    require_equal(documented, MODULES[name].ARGUMENTS, name)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Lab:
 
     def __init__(self, host: FakeHost) -> None:
         self.host = host
-        self.path = record.path_in(host.root, "/var/lib/nvmelab")
+        self.path = host.root / "var/lib/nvmelab" / record.NAME
 
     def tune(self, run_id: str | None = None, *, check: bool = False, **settings: Any) -> Outcome:
         """Set cpupower settings."""

@@ -79,7 +79,7 @@ def test_undo_leaves_no_trace(driver: str, odd: list[int], tunings: list[Any]) -
     """After any sequence the tree is the one before the first, and the record is gone."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         host = machine(Path(folder), driver, odd).install(patch)
-        path = record.path_in(host.root, "/var/lib/nvmelab")
+        path = host.root / "var/lib/nvmelab" / record.NAME
         start = host.picture()
         for tuning in tunings:
             one_tuning(host, path, tuning)
@@ -93,7 +93,7 @@ def test_check_mode_tells_what_will_be(driver: str, wishes: dict[str, Any]) -> N
     """The same refusal, or the same rows and the same answer whether something changes."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         host = machine(Path(folder), driver, [1]).install(patch)
-        path = record.path_in(host.root, "/var/lib/nvmelab")
+        path = host.root / "var/lib/nvmelab" / record.NAME
         start = host.picture()
         foretold = outcome(host, path, wishes, check=True)
         assert host.picture() == start
