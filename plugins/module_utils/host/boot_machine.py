@@ -6,22 +6,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_text
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.commands import find_tool, output
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.kernel_cmdline import tokenise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# /usr/local first, as in root's own PATH.
-_TOOL_FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 _COMMAND_S = 900  # os-prober and an initrd for each kernel take minutes on a slow disk
-_SAID_LINES = 5
+_ADVICE = "mend that and run again: the boot configuration is then made anew"
 # What was put where, from before the first write until after the undo.
 RECORD = "/var/lib/nvmelab/kernel_cmdline.json"
 
@@ -49,8 +47,7 @@ class Machine:
 
     def tool(self, name: str) -> Optional[str]:
         """Return the path of a program that can be run, None when there is none."""
-        places = (self.root / folder / name for folder in _TOOL_FOLDERS)
-        return next((str(place) for place in places if os.access(place, os.X_OK)), None)
+        return find_tool(self.root, name)
 
     def absent_folders(self, names: Sequence[str]) -> list[str]:
         """Return the folders above these files that are not there."""
@@ -135,23 +132,4 @@ def read_output(argv: Sequence[str]) -> str:
     Raises:
         BootLoaderError: it failed or did not end; with the end of what it said.
     """
-    try:
-        done = subprocess.run(
-            argv,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_COMMAND_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BootLoaderError(f"{argv[0]}: {error}") from error
-    if done.returncode:
-        said = " | ".join((done.stderr + done.stdout).strip().splitlines()[-_SAID_LINES:])
-        raise BootLoaderError(
-            f"{' '.join(argv)}: ended with status {done.returncode}: {said or 'nothing said'}; "
-            "mend that and run again: the boot configuration is then made anew"
-        )
-    return done.stdout
+    return output(argv, error=BootLoaderError, deadline_s=_COMMAND_S, advice=_ADVICE)

@@ -11,7 +11,6 @@ be told from others and taken away.
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -21,6 +20,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.commands import output
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.hugepages import PAGE_SIZES_KIB
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class OwnMount:
             self.point.rmdir()
 
 
-_BUSY = "; next: stop the guests and storage targets that use its pages, then run this again"
+_BUSY = "next: stop the guests and storage targets that use its pages, then run this again"
 
 
 def systemd_runs(system: Path) -> bool:
@@ -280,10 +280,4 @@ def _text(path: Path) -> str:
 
 
 def _run(*argv: str, advice: str = "") -> None:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_COMMAND_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MountError(f"{' '.join(argv)}: {error}{advice}") from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise MountError(f"{' '.join(argv)}: status {done.returncode}: {said}{advice}")
+    output(argv, error=MountError, deadline_s=_COMMAND_S, advice=advice)

@@ -9,50 +9,16 @@ machine that runs it.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.commands import find_tool, output
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.knob import KnobError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 _SHOW_S = 10
 _CHANGE_S = 90  # systemd itself gives a service 90 s to stop
-
-
-def find_tool(system: Path, name: str) -> Optional[str]:
-    """Return the absolute path of a program of this machine, or None."""
-    return shutil.which(name, path=":".join(str(system / folder) for folder in _FOLDERS))
-
-
-def run_tool(argv: Sequence[str], *, deadline_s: float) -> str:
-    """Return what a program printed.
-
-    Raises:
-        KnobError: it failed, or did not end in time; says what it said.
-    """
-    try:
-        done = subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=deadline_s,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise KnobError(f"{' '.join(argv)}: did not end within {deadline_s:g} s") from error
-    except OSError as error:
-        raise KnobError(f"{' '.join(argv)}: cannot be run: {error.strerror}") from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip() or "nothing was said"
-        raise KnobError(f"{' '.join(argv)}: ended with {done.returncode}: {said}")
-    return done.stdout
 
 
 def systemctl(system: Path) -> Optional[str]:
@@ -70,7 +36,8 @@ def show_units(tool: str, units: Sequence[str]) -> dict[str, dict[str, str]]:
     Raises:
         KnobError: systemd does not answer.
     """
-    text = run_tool([tool, "show", "--property=LoadState,ActiveState", *units], deadline_s=_SHOW_S)
+    argv = [tool, "show", "--property=LoadState,ActiveState", *units]
+    text = output(argv, error=KnobError, deadline_s=_SHOW_S)
     blocks = [_properties(block) for block in text.strip().split("\n\n")]
     if len(blocks) != len(units):
         raise KnobError(f"{tool} show: {len(units)} units asked for, {len(blocks)} told")
@@ -93,7 +60,7 @@ def change_unit(tool: str, verb: str, unit: str) -> None:
     Raises:
         KnobError: systemd says no.
     """
-    run_tool([tool, verb, unit], deadline_s=_CHANGE_S)
+    output([tool, verb, unit], error=KnobError, deadline_s=_CHANGE_S)
 
 
 def process_names(system: Path) -> set[str]:

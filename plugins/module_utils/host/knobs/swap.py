@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.commands import find_tool, output
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.file_knob import read_file
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.knob import (
     Knob,
     KnobError,
     Reading,
-)
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.services import (
-    find_tool,
-    run_tool,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.swap_areas import (
     SWAPS,
@@ -88,12 +85,12 @@ class Swap(Knob):
             raise KnobError(problem)
         for area in _areas(system):
             if not _is_in(area, wanted):
-                run_tool([_tool(system, "swapoff"), area.path], deadline_s=_DEADLINE_S)
+                _run([_tool(system, "swapoff"), area.path])
         now = _areas(system)
         for area in sorted(wanted, key=lambda area: -area.priority):
             if not _is_in(area, now):
                 argv = [_tool(system, "swapon"), *_options(system, area), area.path]
-                run_tool(argv, deadline_s=_DEADLINE_S)
+                _run(argv)
 
     def describe(self, values: Mapping[str, str]) -> str:
         """Return ``off``, or the areas with their priority."""
@@ -107,6 +104,10 @@ def _areas(system: Path) -> list[Area]:
 
 def _is_in(area: Area, areas: list[Area]) -> bool:
     return any((area.path, area.priority) == (one.path, one.priority) for one in areas)
+
+
+def _run(argv: Sequence[str]) -> None:
+    output(argv, error=KnobError, deadline_s=_DEADLINE_S)
 
 
 def _tool(system: Path, name: str) -> str:
