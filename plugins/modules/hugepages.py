@@ -243,7 +243,7 @@ def are_a_users(options: dict[str, Any]) -> bool:
 
 def record_path_of(options: dict[str, Any]) -> Path:
     """Return where it is remembered how the host was."""
-    return lab_directory(options) / "hugepages.json"
+    return lab_directory(options) / hugepages.RECORD_NAME
 
 
 def intend(options: dict[str, Any]) -> Intent:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import hugepages
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.audit_boot import (
     cmdline_row,
     hugepages_row,
@@ -46,7 +47,7 @@ def audit(
     check(asked)
     table = rows.audit(asked, registry.readings(system), system, held=is_run_on)
     table.append(cmdline_row(asked.get("kernel_cmdline") or [], system))
-    record_path = lab_directory / "hugepages.json"
+    record_path = lab_directory / hugepages.RECORD_NAME
     table.append(hugepages_row(asked.get("hugepages") or [], record_path, system))
     return [row.as_dict() for row in table]
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PAGE_SIZES_KIB = {"2M": 2048, "1G": 1048576}
 NO_NODE = -1  # the only node of a kernel without NUMA
 DEFAULT_TRY_COUNT = 5
+RECORD_NAME = "hugepages.json"  # in the lab directory
 
 
 class HugepagesError(NvmelabError):

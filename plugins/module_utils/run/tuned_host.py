@@ -68,7 +68,7 @@ def left_tuned(lab_directory: Path, system: Path) -> Optional[dict[str, Any]]:
     if tuned and (tuned.is_void or tuned.run_id is None):
         tuned = None
     # After a boot too: limits and mount units stay, though the pages are gone.
-    pages_run = hugepages.load_record(lab_directory / "hugepages.json", system).run_id
+    pages_run = hugepages.load_record(lab_directory / hugepages.RECORD_NAME, system).run_id
     if tuned is None and pages_run is None:
         return None
     runs = {run_id for run_id in (tuned.run_id if tuned else None, pages_run) if run_id}
