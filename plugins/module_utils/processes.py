@@ -283,3 +283,8 @@ def log_tail(path: AnyPath, lines: int = 15) -> str:
         return ""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()]
     return "\n".join(kept[-lines:])
+
+
+def log_end(path: AnyPath, lines: int) -> str:
+    """Return the end of a log in one line, as an error text wants it; empty when there is none."""
+    return log_tail(path, lines).replace("\n", " | ")

@@ -13,7 +13,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import Qmp
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import (
     Process,
     exit_reason,
-    log_tail,
+    log_end,
     wait,
 )
 
@@ -41,7 +41,7 @@ def find_trouble(
     if panic:
         return f"the guest's kernel panicked: {panic}"
     if ended:
-        said = log_tail(process.log, 2).replace("\n", " | ")
+        said = log_end(process.log, 2)
         return f"QEMU {ended}" + (f": {said}" if said else " and said nothing")
     return _qmp_trouble(process, qmp, paused_by_us=paused_by_us) if qmp else None
 

@@ -96,7 +96,10 @@ def configuration(spec: Mapping[str, Any], sockets: Mapping[str, str]) -> dict[s
         }
         for number, export in exports
     ]
-    return {"transports": [{"trtype": "VFIOUSER"}], "bdevs": bdevs, "subsystems": subsystems}
+    # Doorbells in mapped memory wake nobody: one who sleeps has to be told of each.
+    options = {"disable_mappable_bar0": True} if spec.get("interrupt_mode") else {}
+    transport = {"trtype": "VFIOUSER", "options": options}
+    return {"transports": [transport], "bdevs": bdevs, "subsystems": subsystems}
 
 
 def _bdev(export: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -142,7 +145,8 @@ def _start(
     for path in (*sockets.values(), str(rpc)):
         # A stale cntrl makes a target refuse to listen. All these lie in our run directory.
         unix_socket.require_usable(Path(path), removable=True, wanted_by=name)
-    argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec)]
+    sleeping = ["--interrupt-mode"] if spec.get("interrupt_mode") else []
+    argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec), *sleeping]
     process = processes.start(
         argv,
         name=name,
@@ -209,7 +213,7 @@ def _await_rpc(target: RunningTarget) -> SpdkRpc:
         if not processes.is_alive(target.process):
             raise TargetError(
                 f"{target.name}: {target.kind} {processes.exit_reason(target.process)} before it "
-                f"was ready: {processes.log_tail(target.process.log, 8)}",
+                f"was ready: {processes.log_end(target.process.log, 8)}",
                 log=target.process.log,
             )
         try:

@@ -105,7 +105,7 @@ def _call(rpc: SpdkRpc, what: str, call: Call) -> None:
         spdk_live.apply(rpc, call)
     except SpdkRpcError as error:
         log = rpc.peer_log()
-        said = processes.log_tail(log, _LOG_LINES).replace("\n", " | ") if log else ""
+        said = processes.log_end(log, _LOG_LINES) if log else ""
         more = f"; its log ends: {said}" if said else ""
         if error.code is None and "remove_listener" in call[0]:
             more = "; a client is attached: end the guest that uses it"

@@ -67,7 +67,7 @@ class RunningTarget:
         """
         ended = processes.exit_reason(self.process)
         if ended:
-            said = processes.log_tail(self.process.log, 5)
+            said = processes.log_end(self.process.log, 3)
             raise TargetError(
                 f"{self.name}: {self.kind} {ended}: {said or 'it said nothing'}",
                 log=self.process.log,
@@ -97,7 +97,7 @@ class RunningTarget:
         return remark
 
     def _crash(self, ended: str) -> str:
-        said = processes.log_tail(self.process.log, 2).replace("\n", " | ")
+        said = processes.log_end(self.process.log, 2)
         return (
             f"{self.name}: {self.kind} {ended} when it was asked to end: "
             f"{said or 'it said nothing'} (log: {self.process.log})"
