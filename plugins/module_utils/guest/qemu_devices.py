@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Slots 0 and 31 of bus 0 belong to q35, 1 to 4 to what every guest has (see qemu_command).
 FIRST_SLOT, LAST_SLOT = 0x05, 0x1E
 
+# In this order a guest's devices get theirs: where they always were, then the rest of bus 0.
+SLOTS = (*range(0x10, LAST_SLOT + 1), *range(FIRST_SLOT, 0x10))
+
 # Model of an experiment -> QEMU's device, and the one that holds the drive when it is another.
 QEMU_DEVICES = {
     "nvme": "nvme",

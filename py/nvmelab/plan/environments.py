@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
 from nvmelab.experiment.model import Experiment, Guest, Stack
 
 HOST = "host"
-FIRST_SLOT = 16
-# Bus 0 of q35 ends at slot 31, which the chipset's own bridge takes.
-SLOTS = 15
 
 _TARGET_NAMES = {
     "qemu-storage-daemon": "qsd",
@@ -41,7 +39,8 @@ def group(experiment: Experiment, runnable: Sequence[str]) -> dict[str, list[str
 def _shared(names: Sequence[str], stacks: Stacks) -> dict[str, list[str]]:
     slotted = [name for name in names if stacks[name].device.model != "none"]
     bare = [name for name in names if name not in slotted]
-    chunks = [slotted[first : first + SLOTS] for first in range(0, len(slotted), SLOTS)] or [[]]
+    most = len(SLOTS)
+    chunks = [slotted[first : first + most] for first in range(0, len(slotted), most)] or [[]]
     chunks[0] = chunks[0] + bare
     return {f"guest-{n}": chunk for n, chunk in enumerate(chunks, start=1) if chunk}
 
@@ -63,7 +62,7 @@ def environments(
 def _guest(name: str, stacks: Stacks, guest: Guest) -> dict[str, Any]:
     slotted = [name for name, stack in stacks.items() if stack.device.model != "none"]
     devices = [
-        _device(name, stacks[name], slot) for slot, name in enumerate(slotted, start=FIRST_SLOT)
+        _device(name, stacks[name], slot) for slot, name in zip(SLOTS, slotted, strict=False)
     ]
     return {
         "targets": _targets(stacks, guest),

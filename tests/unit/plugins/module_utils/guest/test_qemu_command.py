@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_command i
     GuestFiles,
     qemu_argv,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import Qmp, QmpError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.qemu_probe import probe_qemu
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
@@ -159,3 +162,16 @@ def test_qemu_takes_the_command_and_puts_every_device_into_its_slot(tmp_path: Pa
     assert {classes[slot] for slot in (2, 16)} == {0x0108}
     assert (classes[30], classes[5], classes[3]) == (0x0100, 0x0100, 0x0200)
     assert threads == {"b-io0", "d3c-io0"}
+
+
+def test_24_devices_of_a_target_fit_one_guest() -> None:
+    """Each has a slot of its own on bus 0 and its own socket; the memory is shared."""
+    devices = [device(f"d{n}", slot, "vfio-user-pci") for n, slot in enumerate(SLOTS[:24])]
+    sockets = {f"d{n}": f"/run/d{n}/cntrl" for n in range(24)}
+    words = _argv(guest_spec(*devices), files=replace(FILES, backends={}, sockets=sockets))
+    made = [json.loads(word) for word in words if word.startswith('{"driver": "vfio-user-pci"')]
+    assert [one["socket"]["path"] for one in made] == list(sockets.values())
+    addresses = [one["addr"] for one in made]
+    assert len(set(addresses)) == 24
+    assert not {"0x00", "0x01", "0x02", "0x03", "0x04", "0x1f"} & set(addresses)
+    assert "memory-backend-memfd,id=mem0,size=64M,share=on" in words
