@@ -68,20 +68,36 @@ options:
         suboptions:
           kind:
             description:
-              - V(null-co), V(ram) and V(raw-file) for qemu-storage-daemon, V(bdev_null) and
-                V(bdev_malloc) for SPDK.
+              - V(null-co), V(ram) and V(raw-file) for qemu-storage-daemon; V(bdev_null),
+                V(bdev_malloc) and V(bdev_nvme), a real NVMe device, for SPDK.
             type: str
-            choices: [null-co, ram, raw-file, bdev_null, bdev_malloc]
+            choices: [null-co, ram, raw-file, bdev_null, bdev_malloc, bdev_nvme]
             required: true
           size_mib:
-            description: Size in MiB.
+            description: Size in MiB; of all but V(bdev_nvme).
             type: int
-            required: true
+          bdf:
+            description:
+              - PCI address of the device of V(bdev_nvme), which must be bound to a driver for user
+                space. Refused while it is in use. Its data is at the guest's mercy.
+            type: str
       num_queues:
         description:
           - How many queues a vhost-user device may have. QEMU asks for one for each of the guest's
             CPUs. By default the number of the lab host's CPUs.
         type: int
+  hugepages:
+    description:
+      - Whether SPDK takes hugepages. Without them it serves guests all the same, for trying things
+        out where there are none; figures are not comparable.
+    type: bool
+    default: true
+  interrupt_mode:
+    description:
+      - Whether SPDK sleeps until there is work, instead of polling. It then costs no CPU while idle,
+        and more for each I/O.
+    type: bool
+    default: false
   qemu_path:
     description: QEMU beside which qemu-storage-daemon is looked for first.
     type: path
@@ -157,10 +173,11 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_targe
     load_target,
 )
 
-BACKEND_KINDS = ["null-co", "ram", "raw-file", "bdev_null", "bdev_malloc"]
+BACKEND_KINDS = ["null-co", "ram", "raw-file", "bdev_null", "bdev_malloc", "bdev_nvme"]
 BACKEND = {
     "kind": {"type": "str", "choices": BACKEND_KINDS, "required": True},
-    "size_mib": {"type": "int", "required": True},
+    "size_mib": {"type": "int"},
+    "bdf": {"type": "str"},
 }
 EXPORT = {
     "name": {"type": "str", "required": True},
@@ -176,6 +193,8 @@ ARGUMENTS = {
     "kind": {"type": "str", "choices": list(KINDS)},
     "cpus": {"type": "str"},
     "exports": {"type": "list", "elements": "dict", "default": [], "options": EXPORT},
+    "hugepages": {"type": "bool", "default": True},
+    "interrupt_mode": {"type": "bool", "default": False},
     "qemu_path": {"type": "path"},
     "spdk_directory": {"type": "path"},
 }

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import (
     GuestError,
     RunningGuest,
@@ -27,10 +29,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 
+_TARGET_OPTIONS = ("name", "kind", "cpus", "hugepages", "interrupt_mode", "exports")
 _Running = TypeVar("_Running", bound=Union[RunningGuest, RunningTarget])
-
-# Where the plan of an experiment begins too; a slot that is left out is counted from here.
-_FIRST_SLOT = 0x10
 
 
 def guest_spec(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def guest_spec(options: Mapping[str, Any]) -> dict[str, Any]:
         devices.append(
             {
                 "name": given["name"],
-                "slot": _FIRST_SLOT + number if slot is None else slot,
+                "slot": _slot(options, number) if slot is None else slot,
                 "model": given["model"],
                 "properties": given.get("properties") or {},
                 "iothreads": given.get("iothreads") or 0,
@@ -51,6 +51,17 @@ def guest_spec(options: Mapping[str, Any]) -> dict[str, Any]:
         )
     kept = ("name", "vcpus", "memory_mib", "cpus", "iothread_cpus")
     return {**{key: options[key] for key in kept}, "devices": devices}
+
+
+def _slot(options: Mapping[str, Any], number: int) -> int:
+    """Return the slot of a device that names none: the one that a plan gives it, too."""
+    if number >= len(SLOTS):
+        raise BadInputError(
+            f"guest {options['name']}: {len(options['devices'])} devices: bus 0 has room for "
+            f"{len(SLOTS)}; give the others to a second guest"
+        )
+    slot: int = SLOTS[number]
+    return slot
 
 
 def start_guest(
@@ -96,7 +107,7 @@ def start_target(
     Raises:
         TargetError: it cannot be started, or another target of that name runs.
     """
-    spec = {key: options[key] for key in ("name", "kind", "cpus", "exports")}
+    spec = {key: options[key] for key in _TARGET_OPTIONS}
 
     def start() -> RunningTarget:
         host = capabilities.probe(

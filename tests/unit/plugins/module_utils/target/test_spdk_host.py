@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an SPDK target needs of its host is looked for before it is started."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
+    BadInputError,
+    NvmelabError,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
+    pci_device,
+    spdk_host,
+    spdk_live,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk as spdk_target
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
+
+BDF = "0000:3b:00.0"
+
+
+def _put(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def _pages(root: Path, free: int, mounts: str = "", promised: int = 0) -> Path:
+    folder = "sys/kernel/mm/hugepages/hugepages-2048kB"
+    return _put(root, {f"{folder}/free_hugepages": f"{free}\n", "proc/mounts": mounts,
+                       f"{folder}/resv_hugepages": f"{promised}\n"})  # fmt: skip
+
+
+MOUNTED = "none /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("free", "promised", "mounts", "said"),
+    [
+        (0, 0, MOUNTED, r"needs 512 MiB of hugepages, 0 MiB are free; reserve 256 pages"),
+        (10, 0, MOUNTED, r"20 MiB are free; .*nr_hugepages=256"),
+        (256, 1, MOUNTED, r"510 MiB are free"),
+        (256, 0, "tmpfs /tmp tmpfs rw 0 0\n", r"no hugetlbfs is mounted for those of 2048 KiB"),
+        (256, 0, MOUNTED.replace("2M", "1024M"), r"no hugetlbfs is mounted"),
+    ],
+)
+def test_hugepages_none_too_few_not_mounted(
+    tmp_path: Path, free: int, promised: int, mounts: str, said: str
+) -> None:
+    """Each has its own words and the next step."""
+    with pytest.raises(NvmelabError, match=said):
+        spdk_host.require_hugepages("t", 512, _pages(tmp_path, free, mounts, promised))
+
+
+def test_enough_hugepages_pass(tmp_path: Path) -> None:
+    """Exactly as many as wanted, mounted, are enough."""
+    spdk_host.require_hugepages("t", 512, _pages(tmp_path, 256, MOUNTED))
+
+
+def test_a_core_that_is_not_there(tmp_path: Path) -> None:
+    """Told with the CPUs that are."""
+    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0-3\n"})
+    with pytest.raises(BadInputError, match=r"t: cpus 4, 7: the host has CPUs 0-3"):
+        spdk_host.require_cores("t", [3, 4, 7], root)
+
+
+def test_a_core_that_another_application_holds(tmp_path: Path) -> None:
+    """A lock that is held names its holder; a file that is left over does no harm."""
+    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0-3\n"})
+    lock = root / "var/tmp/spdk_cpu_lock_002"
+    _put(root, {"var/tmp/spdk_cpu_lock_002": "\x01\x02\x03\x04"})
+    spdk_host.require_cores("t", [2], root)
+    code = ("import fcntl, sys\nf = open(sys.argv[1], 'r+')\nfcntl.lockf(f, fcntl.LOCK_EX)\n"
+            "print(flush=True)\nsys.stdin.read()")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as holder:  # fmt: skip
+        assert holder.stdout
+        holder.stdout.readline()
+        with pytest.raises(NvmelabError, match=rf"CPU 2 is claimed .*\(pid {holder.pid}\)"):
+            spdk_host.require_cores("t", [1, 2], root)
+        holder.communicate()
+
+
+def test_the_lock_is_only_asked_after(tmp_path: Path) -> None:
+    """Looking takes no lock: SPDK itself can have it right then."""
+    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0\n", "var/tmp/spdk_cpu_lock_000": ""})
+    spdk_host.require_cores("t", [0], root)
+    with (root / "var/tmp/spdk_cpu_lock_000").open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _nvme(root: Path, driver: str | None, *, mounted: bool = False, code: str = "0x010802") -> Path:
+    place = f"sys/bus/pci/devices/{BDF}"
+    namespace = f"{place}/nvme/nvme0/nvme0n1"
+    mount = "36 35 259:1 / /data rw - ext4 /dev/nvme0n1p1 rw\n" if mounted else ""
+    _put(root, {f"{place}/class": f"{code}\n", "proc/self/mountinfo": mount,
+                "proc/swaps": "Filename Type\n", f"{namespace}/dev": "259:0\n",
+                f"{namespace}/nvme0n1p1/dev": "259:1\n"})  # fmt: skip
+    if driver:
+        (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
+        (root / place / "driver").symlink_to(root / "sys/bus/pci/drivers" / driver)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("driver", "use", "code", "said"),
+    [
+        ("nvme", "mounted", "0x010802", r"/dev/nvme0n1p1 is mounted on /data"),
+        ("nvme", "", "0x010802", r"bound to driver nvme, wanted one of vfio-pci"),
+        (None, "", "0x010802", r"bound to driver none"),
+        ("vfio-pci", "", "0x020000", r"PCI class 0x020000, wanted an NVMe device"),
+    ],
+)
+def test_a_real_device_that_may_not_be_taken(
+    tmp_path: Path, driver: str | None, use: str, code: str, said: str
+) -> None:
+    """What is mounted, bound wrongly or no NVMe device is refused by its address."""
+    with pytest.raises(NvmelabError, match=rf"{BDF}: .*{said}"):
+        pci_device.require_user_space(BDF, _nvme(tmp_path, driver, mounted=bool(use), code=code))
+
+
+def test_a_real_device_for_user_space_passes(tmp_path: Path) -> None:
+    """Bound to vfio-pci and not in use is right."""
+    pci_device.require_user_space(BDF, _nvme(tmp_path, "vfio-pci"))
+
+
+def test_many_endpoints_of_each_kind() -> None:
+    """24 exports are 24 subsystems with a listener each; a real device's namespace is its bdev."""
+    backends = [{"kind": "bdev_nvme", "bdf": BDF}] + [{"kind": "bdev_null", "size_mib": 1}] * 23
+    exports = [{"name": f"d{n}", "backend": backend} for n, backend in enumerate(backends)]
+    sockets = {f"d{n}": f"/run/d{n}/cntrl" for n in range(24)}
+    spec = {"kind": "spdk-nvmf-tgt", "cpus": "2-5", "exports": exports}
+    items = asked_items(spdk_target.configuration(spec, sockets))
+    assert [item.key[1] for item in items if item.kind == "listener"] == [
+        f"/run/d{n}" for n in range(24)
+    ]
+    calls = [spdk_live.add_call(item) for item in items]
+    assert ("bdev_nvme_attach_controller", {"name": "bdev0", "trtype": "PCIe", "traddr": BDF}) in [
+        call for call in calls if call[0].startswith("bdev_nvme")
+    ]
+    (first, *_) = [params for method, params in calls if method == "nvmf_subsystem_add_ns"]
+    assert first["namespace"] == {"bdev_name": "bdev0n1"}
+
+
+def test_vhost_controllers_are_spread_over_the_cores() -> None:
+    """Each controller is polled on one core, in turn; with one core SPDK has no choice."""
+    exports = [{"name": f"d{n}", "backend": {"kind": "bdev_null", "size_mib": 1}} for n in range(3)]
+    for cpus, masks in (("2-3", ["0x4", "0x8", "0x4"]), ("2", [None] * 3), (None, [None] * 3)):
+        spec = {"kind": "spdk-vhost", "cpus": cpus, "exports": exports}
+        made = spdk_target.configuration(spec, {})["vhost_controllers"]
+        assert [one["cpumask"] for one in made] == masks
+
+
+def test_one_who_sleeps_is_told_of_each_doorbell() -> None:
+    """In interrupt mode QEMU must not write doorbells into mapped memory, which wakes nobody."""
+    spec = {"kind": "spdk-nvmf-tgt", "exports": []}
+    for more, options in (({}, {}), ({"interrupt_mode": True}, {"disable_mappable_bar0": True})):
+        (transport,) = asked_items(spdk_target.configuration({**spec, **more}, {}))
+        method, params = spdk_live.add_call(transport)
+        assert (method, params) == ("nvmf_create_transport", {"trtype": "VFIOUSER", **options})
+
+
+def test_plain_memory_is_asked_for_by_name() -> None:
+    """hugepages: false is SPDK's --no-huge; without a word hugepages are taken."""
+    spec = {"exports": []}
+    assert spdk_target._memory_arguments(spec) == ["-s", "512"]
+    assert spdk_target._memory_arguments({**spec, "hugepages": False}) == ["--no-huge", "-s", "512"]

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An SPDK application is brought to a configuration once; every cause of a failure has its name.
+
+Against a model of v25.05's answers always, and against the real nvmf_tgt where
+NVMELAB_SPDK_DIRECTORY names a build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_config import (
+    Outcome,
+    converge,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import SpdkRpc
+from ansible_collections.nvmelab.bench.plugins.modules import spdk_config
+
+FAKE = Path(__file__).parents[3] / "support/fake_nvmf_tgt.py"
+REAL = os.environ.get("NVMELAB_SPDK_DIRECTORY")
+NQN = "nqn.2019-07.io.spdk:a"
+
+
+class Target:
+    """A running nvmf_tgt, and what is asked of it."""
+
+    def __init__(self, argv: list[str], root: Path) -> None:
+        self.root = root
+        self.rpc_path = root / "t.rpc"
+        with (root / "log").open("w") as log:
+            self.process = subprocess.Popen([*argv, "-r", str(self.rpc_path)], stdout=log,
+                                            stderr=log)  # fmt: skip
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                with SpdkRpc(self.rpc_path) as rpc:
+                    rpc.call("framework_wait_init")
+                    return
+            except NvmelabError:
+                assert self.process.poll() is None, (root / "log").read_text()
+                time.sleep(0.05)
+        pytest.fail("the target was not ready in 60 s")
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """One device, changed as asked."""
+        subsystem = {"nqn": NQN, "allow_any_host": True, "namespaces": [{"bdev": "N"}],
+                     "listeners": [str(self.root / "a")]}  # fmt: skip
+        return {"transports": [{"trtype": "VFIOUSER"}], "subsystems": [subsystem],
+                "bdevs": [{"name": "N", "kind": "null", "size_mib": 4}], **more}  # fmt: skip
+
+    def converge(self, config: dict[str, Any], **options: Any) -> Outcome:
+        """Bring it there; folders below its own root are ours."""
+        with SpdkRpc(self.rpc_path) as rpc:
+            return converge(rpc, asked_items(config), **{"own_directory": self.root, **options})
+
+    def stop(self) -> None:
+        """End it, at the latest by force."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        finally:
+            self.process.kill()
+
+
+def _programs() -> list[Any]:
+    missing = pytest.mark.skipif(
+        not REAL, reason="NVMELAB_SPDK_DIRECTORY names no SPDK build: not run against nvmf_tgt"
+    )
+    real = [f"{REAL}/build/bin/nvmf_tgt", "--no-huge", "-s", "512", "--disable-cpumask-locks"]
+    return [
+        pytest.param([sys.executable, str(FAKE)], id="model"),
+        pytest.param(real, id="nvmf_tgt", marks=missing),
+    ]
+
+
+@pytest.fixture(params=_programs())
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    """A target without a configuration."""
+    running = Target(request.param, tmp_path)
+    yield running
+    running.stop()
+
+
+def test_a_second_time_changes_nothing(target: Target) -> None:
+    """Check mode tells and does nothing; then once; then it is as asked."""
+    assert target.converge(target.config(), check_mode=True).changed
+    assert not (target.root / "a").exists()
+    assert target.converge(target.config()).changed
+    assert (target.root / "a/cntrl").is_socket()
+    second = target.converge(target.config())
+    assert not second.changed
+    before, after = second.lines()
+    assert before == after
+
+
+def test_only_what_lacks_is_made(target: Target) -> None:
+    """A second device leaves the first one alone; with exclusive the first one goes."""
+    target.converge(target.config())
+    other = target.config(
+        bdevs=[{"name": "M", "kind": "malloc", "size_mib": 1}],
+        subsystems=[{"nqn": f"{NQN}b", "namespaces": [{"bdev": "M"}]}],
+    )
+    added = target.converge(other)
+    assert [item.kind for item in added.change.add] == ["bdev", "subsystem", "namespace"]
+    alone = target.converge(other, exclusive=True)
+    assert [item.kind for item in alone.change.remove] == [
+        "listener", "namespace", "subsystem", "bdev",
+    ]  # fmt: skip
+    assert not (target.root / "a/cntrl").exists()
+    assert not target.converge(other, exclusive=True).changed
+
+
+def test_what_differs_is_an_error_unless_it_may_be_made_anew(target: Target) -> None:
+    """A bdev of another size takes its namespace with it, and both come back."""
+    target.converge(target.config())
+    larger = target.config(bdevs=[{"name": "N", "kind": "null", "size_mib": 8}])
+    with pytest.raises(NvmelabError, match=r"bdev N: blocks is 8192, asked for 16384; exclusive"):
+        target.converge(larger)
+    again = target.converge(larger, exclusive=True)
+    assert [item.kind for item in again.change.add] == ["bdev", "namespace"]
+    assert not target.converge(larger).changed
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"bdevs": []}, r"namespace .*: no bdev N; there are none"),
+        ({"vhost_controllers": [{"name": "v", "bdev": "N"}]}, "has no method vhost_create_blk"),
+        (
+            {"bdevs": [{"name": "R", "kind": "nvme", "bdf": "ffff:ff:1f.7"}]},
+            "ffff:ff:1f.7: no such PCI device",
+        ),
+        ({"subsystems": [{"nqn": "disk"}]}, "subsystem 'disk': wanted an NQN"),
+        ({"bdevs": [{"name": "N", "kind": "null"}]}, "bdev N: size_mib None: wanted 1 or more"),
+    ],
+)
+def test_what_cannot_be_had_is_named(target: Target, more: dict[str, Any], said: str) -> None:
+    """The cause is found before SPDK would hide it behind one code."""
+    with pytest.raises(NvmelabError, match=said):
+        target.converge(target.config(**more))
+
+
+def test_a_bdev_serves_once(target: Target) -> None:
+    """A claimed bdev is told with what has it."""
+    target.converge(target.config())
+    second = {"nqn": f"{NQN}b", "namespaces": [{"bdev": "N"}]}
+    with pytest.raises(NvmelabError, match=rf"bdev N is already claimed by namespace {NQN} N"):
+        target.converge(target.config(subsystems=[second]))
+
+
+def test_a_stale_socket_goes_only_where_it_is_ours(target: Target) -> None:
+    """Below our own folder it is removed; elsewhere refused, with the command to remove it."""
+    (target.root / "a").mkdir()
+    stale = target.root / "a/cntrl"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(stale))
+    with pytest.raises(NvmelabError, match=rf"{stale} is a stale socket, .*rm {stale}"):
+        target.converge(target.config(), own_directory=None)
+    assert stale.exists()
+    target.converge(target.config())
+
+
+def test_a_living_socket_is_never_removed(target: Target) -> None:
+    """A folder in which another process listens is refused with its name and pid."""
+    (target.root / "a").mkdir()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(target.root / "a/cntrl"))
+        other.listen()
+        with pytest.raises(NvmelabError, match=rf"in use by .*\(pid {os.getpid()}\)"):
+            target.converge(target.config())
+
+
+def test_a_missing_folder_elsewhere_is_named(target: Target) -> None:
+    """Only below our own directory is a listener's folder made."""
+    with pytest.raises(NvmelabError, match=r"no directory .*/a; make it first"):
+        target.converge(target.config(), own_directory=None)
+
+
+def test_the_module_as_ansible_runs_it(target: Target) -> None:
+    """Arguments in, result and diff out."""
+    code = (
+        "import json, sys\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        f"from {spdk_config.__name__} import main\n"
+        "with patch_module_args(json.load(sys.stdin)):\n    main()"
+    )
+    arguments = {**target.config(), "socket": str(target.rpc_path), "directory": str(target.root)}
+    results = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], input=json.dumps(arguments), text=True,
+                              capture_output=True, check=False)  # fmt: skip
+        results.append(json.loads(done.stdout))
+    assert [result["changed"] for result in results] == [True, False], results
+    assert "transport VFIOUSER" in results[0]["diff"][0]["after"]
+    assert results[1]["diff"] == []
