@@ -38,6 +38,7 @@ class Settings:
     accelerator: str
     agent_source: str
     say: Callable[[str], None]  # names the phase for whoever looks on
+    remark: Callable[[str], None] = lambda _: None  # keeps what is odd, but no failure
 
 
 class Environment(ABC):

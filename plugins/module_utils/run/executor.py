@@ -98,6 +98,7 @@ class _Executor:
             accelerator=plan["accelerator"],
             agent_source=job.agent_source,
             say=self._progress.phase,
+            remark=self._manifest["remarks"].append,
         )
         self._losses: dict[str, int] = collections.Counter()
         self._given_up: dict[str, str] = {}

@@ -73,11 +73,16 @@ class GuestEnvironment(Environment):
         self._signal_targets(signal.SIGCONT)
         with contextlib.ExitStack() as stack:  # each is stopped, whatever the others raise
             for target in self._targets:
-                stack.callback(target.stop)
+                stack.callback(self._stop_target, target)
             if self._guest:
                 stack.callback(self._guest.stop)
             stack.callback(super().stop)
         self._targets, self._guest = [], None
+
+    def _stop_target(self, target: RunningTarget) -> None:
+        crash = target.stop()
+        if crash:
+            self.settings.remark(crash)
 
     def set_aside(self) -> None:
         """Pause guest and targets: a target may poll, which would load the host's CPUs."""

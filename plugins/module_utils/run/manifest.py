@@ -61,6 +61,7 @@ def draft(
         "conditions": {"before": host_snapshot.snapshot(), "after": None},
         "tuning": earlier.get("tuning", "off"),
         "host_state": earlier.get("host_state"),
+        "remarks": list(earlier.get("remarks", [])),
         "verdict": None,
         "commands": dict(earlier.get("commands", {})),
         "durations_s": dict(earlier.get("durations_s", {})),

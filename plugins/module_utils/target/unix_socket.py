@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import Optional
 
@@ -22,6 +23,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import che
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _CONNECT_S = 1.0
+# A killed process shows no descriptors any more while its last threads still hold them.
+_DYING_S = 1.0
 
 
 class SocketInUseError(NvmelabError):
@@ -55,9 +58,14 @@ def require_usable(
 
 def listener(path: Path) -> Optional[str]:
     """Return who listens at a socket, such as ``nvmf_tgt (pid 12)``; None when nobody does."""
-    inode = _inode(path)
-    if inode is not None:
-        return _owner(inode) or "a process that cannot be seen from here"
+    end = time.monotonic() + _DYING_S
+    while (inode := _inode(path)) is not None:
+        owner = _owner(inode)
+        if owner is not None:
+            return owner
+        if time.monotonic() >= end:
+            return "a process that cannot be seen from here"
+        time.sleep(0.02)
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
         probe.settimeout(_CONNECT_S)
         probe.connect(str(path))

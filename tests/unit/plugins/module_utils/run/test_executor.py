@@ -15,6 +15,7 @@ from run_fakes import fake_fio, job, plan, point
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import GuestError
+from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
@@ -22,6 +23,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     point_record,
     sweep,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.manifest import draft
 
 
 class FakeGuests:
@@ -165,6 +167,66 @@ def test_death_in_mid_sweep_is_told_by_its_cause(
     dead = "guest-1: QEMU was killed by SIGKILL"
     assert manifest["points_failed"] == [{"id": "0002", "reason": dead}]
     assert guests.calls == ["boot guest-1", "stop guest-1", "boot guest-1", "stop guest-1"]
+
+
+def test_a_target_that_crashed_on_stop_is_a_remark(
+    tmp_path: Path, guests: FakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is kept in the manifest, also of an earlier session; no point has failed for it."""
+
+    def start_target(spec: dict[str, Any], **_: Any) -> Any:
+        return SimpleNamespace(
+            name=spec["name"], argv=["nvmf_tgt"], sockets={}, check=lambda: None,
+            process=Process("t", 1 << 30, 0, (), ""), stop=lambda: f"{spec['name']} crashed",
+        )  # fmt: skip
+
+    monkeypatch.setattr(guest_environment, "start_target", start_target)
+    whole = plan(point(1, "guest-1"))
+    whole["environments"]["guest-1"]["targets"] = [{"name": "a"}, {"name": "b"}]
+    made = job(tmp_path / "root", whole, fio=fake_fio(tmp_path))
+    executor.execute(made)
+    manifest = made.directory.manifest() or {}
+    assert sorted(manifest["remarks"]) == ["a crashed", "b crashed"]
+    assert manifest["state"] == "complete"
+    assert draft(whole, {}, manifest)["remarks"] == manifest["remarks"]
+
+
+# An agent whose fio on the first point waits for ever for a device that never answers.
+STUCK_AGENT = """
+import json, sys
+print('{"event": "hello"}', flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(json.dumps({"event": "started", "id": asked["id"], "argv": asked["argv"]}), flush=True)
+    print(json.dumps({"event": "finished", "id": asked["id"], "stuck": [12, 13]}), flush=True)
+"""
+
+
+def test_fio_that_cannot_be_killed_costs_its_guest(tmp_path: Path, guests: FakeGuests) -> None:
+    """The point names limit and pids, the rest of the stretch is not run, the guest is ended."""
+    points = [point(1, "guest-1", limit_s=7.0), point(2, "guest-1")]
+    made = job(tmp_path / "root", plan(*points), fio=fake_fio(tmp_path))
+    executor.execute(dataclasses.replace(made, agent_source=STUCK_AGENT))
+    manifest = made.directory.manifest()
+    assert manifest is not None
+    cause = (
+        "fio did not end within 7 s and cannot be killed (pid 12, 13 there): "
+        "the device does not answer"
+    )
+    assert manifest["points_failed"] == [
+        {"id": "0001", "reason": cause},
+        {"id": "0002", "reason": f"not run: {cause}"},
+    ]
+    assert guests.calls == ["boot guest-1", "stop guest-1"]
+
+
+@pytest.mark.parametrize(
+    ("more", "limit_s"),
+    [({"limit_s": 7.5}, 7.5), ({"expected_s": 1.0}, 61.0), ({"expected_s": 100.0}, 300.0)],
+)
+def test_a_point_hangs_when_the_plan_says_so(more: dict[str, float], limit_s: float) -> None:
+    """As the plan says; without a word a minute longer than expected, and three times as long."""
+    assert sweep.limit_for(point(1, **more)) == limit_s
 
 
 @pytest.mark.parametrize("missing", ["qemu", "guest_image"])

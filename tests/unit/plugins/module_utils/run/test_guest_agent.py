@@ -112,6 +112,39 @@ def test_fio_that_hangs_is_ended_with_all_its_jobs(connect: Connect, tmp_path: P
     wait_until(lambda: all(is_gone(pid) for pid in started))
 
 
+def test_fio_that_cannot_be_killed_is_told_with_its_pids(tmp_path: Path) -> None:
+    """Such a process waits in the kernel for its device; the agent does not wait with it."""
+    fio = fake_fio(tmp_path, "trap '' TERM; sleep 300")
+    source = agent_connection.agent_source()
+    for real, ours in (("os.kill(pid, signal.SIGKILL)", "pass"), ("TERM_S = 5.0", "TERM_S = 0.1")):
+        assert source.count(real) == 1
+        source = source.replace(real, ours)
+    argv = agent_connection.local_argv(fio, "run-of-a-test")
+    agent = AgentConnection(argv, source=source, log_path=tmp_path / "agent.log")
+    agent.event(deadline_s=30)
+    event = ask(agent, [fio], limit_s=0.5)
+    try:
+        assert (event["timed_out"], event["exit_code"]) == (True, None)
+        assert len(event["stuck"]) == 2  # the shell that is our fio, and its sleep
+        assert guest_agent.still_alive(event["stuck"]) == event["stuck"]
+    finally:
+        for pid in event["stuck"]:
+            os.kill(pid, signal.SIGKILL)
+        agent.close()
+
+
+def test_a_zombie_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was killed and only waits for its parent does not count as stuck."""
+    monkeypatch.setattr(guest_agent, "KILL_S", 30)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        assert guest_agent.still_alive([pid]) == []
+    finally:
+        os.waitpid(pid, 0)
+
+
 def test_agent_that_nobody_listens_to_stops_fio(connect: Connect, tmp_path: Path) -> None:
     """When the connection closes in mid-point, fio does not go on alone."""
     pids = tmp_path / "pids"

@@ -301,3 +301,29 @@ def test_a_program_that_is_not_there_is_named(lab: Lab, kind: str, said: str) ->
     lab.capabilities = {"qemu_storage_daemon": None, "spdk": {"nvmf_tgt": None, "vhost": None}}
     with pytest.raises(TargetError, match=said):
         lab.start(_spec(kind))
+
+
+def test_a_crash_on_stop_is_a_remark(lab: Lab) -> None:
+    """SPDK that segfaults when it is asked to end is told, and all is cleared away as ever."""
+    remark = lab.start(_spec("spdk-nvmf-tgt"), "segfaults").stop()
+    assert remark is not None
+    assert "spdk-nvmf-tgt was killed by SIGSEGV when it was asked to end" in remark
+    assert lab.left() == []
+    assert lab.start(_spec("spdk-nvmf-tgt")).stop() is None
+
+
+def test_a_target_that_sleeps(lab: Lab) -> None:
+    """Interrupt mode is an argument of the program and of its transport."""
+    target = lab.start({**_spec("spdk-nvmf-tgt"), "interrupt_mode": True})
+    assert "--interrupt-mode" in target.argv
+    assert '"disable_mappable_bar0": true' in Path(target.process.log).read_text()
+    target.stop()
+
+
+def test_a_living_socket_in_our_folder_is_not_taken_over(lab: Lab) -> None:
+    """Another target of the same name that still runs keeps its sockets, and is named."""
+    target = lab.start(_spec("spdk-nvmf-tgt"))
+    with pytest.raises(NvmelabError, match=rf"cntrl is in use by .*pid {target.process.pid}"):
+        lab.start(_spec("spdk-nvmf-tgt"))
+    target.check()
+    target.stop()
