@@ -49,10 +49,10 @@ class Lab:
         """The command line of ``python -m nvmelab``."""
         return [sys.executable, "-m", "nvmelab", *words]
 
-    def run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
-        """Runs to its end; the caller judges the exit code."""
+    def run(self, argv: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs to its end, with ``more`` in its environment; the caller judges the exit code."""
         return subprocess.run(
-            argv, cwd=self.checkout, env=self.environment, stdin=subprocess.DEVNULL,
+            argv, cwd=self.checkout, env={**self.environment, **more}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False, timeout=DEADLINE_S,
         )  # fmt: skip
 

@@ -67,7 +67,8 @@ def serve_device(path: Path, bdev: dict[str, Any]) -> None:
     if path.name != "cntrl":
         return
     server = Server()
-    controller = NvmeController(server, size, fault_of(path.parent.name))
+    name = path.parent.name
+    controller = NvmeController(server, size, fault_of(name), serial=name)
     threading.Thread(target=server.serve_at, args=(listener, controller), daemon=True).start()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -90,6 +91,7 @@ class NvmeController:
         default_factory=lambda: {0: 0x2000, MSIX_BAR: 0x1000, CONFIG_REGION: 0x100}
     )
     vector_count: int = VECTORS
+    serial: str = "NVMELAB"  # Linux refuses a second controller of one serial number
 
     def __post_init__(self) -> None:
         self._media = bytearray(self.size_bytes)
@@ -216,15 +218,18 @@ class NvmeController:
     def _identify(self, command: Command) -> tuple[int, int]:
         pages = {
             0x00: self._namespace_page,
-            0x01: _controller_page,
+            0x01: lambda: _controller_page(self.serial),
             0x02: lambda: struct.pack("<I", 1),
-            0x03: lambda: bytes([3, 16, 0, 0]) + b"nvmelab-test-ns1",
+            0x03: lambda: bytes([3, 16, 0, 0]) + self._uuid(),
         }
         page = pages.get(command.dwords[0] & 0xFF)
         if page is None:
             return INVALID_FIELD, 0
         self._to_guest(command, page().ljust(PAGE, b"\0"))
         return SUCCESS, 0
+
+    def _uuid(self) -> bytes:
+        return uuid.uuid5(uuid.NAMESPACE_OID, self.serial).bytes
 
     def _namespace_page(self) -> bytes:
         page = bytearray(PAGE)
@@ -295,9 +300,9 @@ def _halves(dword: int) -> tuple[int, int]:
     return dword & 0xFFFF, dword >> 16
 
 
-def _controller_page() -> bytes:
+def _controller_page(serial: str) -> bytes:
     page = bytearray(PAGE)
-    struct.pack_into("<HH20s40s8s", page, 0, 0x1B36, 0x1B36, b"NVMELAB".ljust(20),
+    struct.pack_into("<HH20s40s8s", page, 0, 0x1B36, 0x1B36, serial.encode().ljust(20)[:20],
                      b"nvmelab test controller".ljust(40), b"1".ljust(8))  # fmt: skip
     page[77] = 5  # MDTS: 128 KiB
     struct.pack_into("<I", page, 80, VERSION_1_4)
