@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
-from ansible_collections.nvmelab.bench.plugins.module_utils.host import hugepages
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import hugepages, page_wishes
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.audit_boot import (
     cmdline_row,
     hugepages_row,
@@ -61,14 +61,23 @@ def check(asked: Mapping[str, Any]) -> None:
     for group, wishes in asked.items():
         if group not in GROUPS:
             raise BadInputError(f"asked: found group {group!r}, wanted one of {', '.join(GROUPS)}")
-        if wishes is None:
-            continue
-        if group in BOOT_GROUPS and not isinstance(wishes, (list, tuple)):
-            raise BadInputError(f"asked: {group}: found {wishes!r}, wanted a list")
+        faults = [] if wishes is None else _faults(group, wishes)
+        if faults:
+            raise BadInputError("\n".join(faults))
         if group in registry.GROUPS:
-            if not isinstance(wishes, dict):
-                raise BadInputError(f"asked: {group}: found {wishes!r}, wanted settings by name")
-            registry.wishes_of(group, wishes)
+            registry.wishes_of(group, wishes or {})
+
+
+def _faults(group: str, wishes: object) -> list[str]:
+    key = f"asked: {group}"
+    if group == "hugepages":
+        return page_wishes.faults(key, wishes)
+    if group not in BOOT_GROUPS:
+        is_meant, wanted = isinstance(wishes, dict), "settings by name"
+    else:
+        is_meant = isinstance(wishes, (list, tuple)) and all(isinstance(w, str) for w in wishes)
+        wanted = "a list of arguments"
+    return [] if is_meant else [f"{key}: found {wishes!r}, wanted {wanted}"]
 
 
 def verdict(table: Rows) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import difflib
 from typing import Any, Iterable, Mapping, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import page_wishes
 
 TUNING_MODES = ("off", "audit", "enforce")
 VARIABLE = "nvmelab_host_state"
@@ -62,7 +63,7 @@ def asked(
                 else:
                     faults.append(f"{key}: no setting {_unknown(name, default[group])}")
         else:
-            faults += _bad_list(f"{VARIABLE}.{group}", group, change)
+            faults += _bad_list(f"{VARIABLE}.{group}", group, [] if change is None else change)
             result[group] = change or []
     if faults:
         raise BadInputError("\n".join(faults))
@@ -97,12 +98,11 @@ def _bad_value(key: str, value: object) -> list[str]:
 
 
 def _bad_list(key: str, group: str, value: object) -> list[str]:
-    element, wanted = (str, "arguments") if group == "kernel_cmdline" else (Mapping, "wishes")
-    if value is None or (
-        isinstance(value, list) and all(isinstance(one, element) for one in value)
-    ):
+    if group == "hugepages":
+        return page_wishes.faults(key, value)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return []
-    return [f"{key}: found {value!r}, wanted a list of {wanted}"]
+    return [f"{key}: found {value!r}, wanted a list of arguments"]
 
 
 def _unknown(found: object, allowed: Iterable[str]) -> str:

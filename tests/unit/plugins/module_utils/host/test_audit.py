@@ -161,7 +161,9 @@ def test_kernel_without_hugepages(host: FakeHost) -> None:
         ({"cpupwer": {}}, "found group 'cpupwer', wanted one of cpupower, quiet_host"),
         ({"cpupower": {"governer": "x"}}, "did you mean 'governor'"),
         ({"cpupower": ["governor"]}, "cpupower: found ['governor'], wanted settings by name"),
-        ({"kernel_cmdline": "nosmt"}, "kernel_cmdline: found 'nosmt', wanted a list"),
+        ({"kernel_cmdline": "nosmt"}, "kernel_cmdline: found 'nosmt', wanted a list of arguments"),
+        ({"kernel_cmdline": [5]}, "kernel_cmdline: found [5], wanted a list of arguments"),
+        ({"hugepages": [{"count": 1}]}, "hugepages[0].page_size: found nothing, wanted 2M or 1G"),
     ],
 )
 def test_misspelt_wish_is_refused(host: FakeHost, asked: dict[str, Any], message: str) -> None:

@@ -72,12 +72,13 @@ def test_other_modes_are_refused(found: object, said: str) -> None:
 
 def test_changes_touch_only_what_they_name() -> None:
     """A change replaces one wish, null takes one away, and the profile itself stays as it is."""
-    changes = {"cpupower": {"boost": True, "governor": None}, "hugepages": [{"count": 1}]}
+    pages = [{"page_size": "2M", "count": 1}]
+    changes = {"cpupower": {"boost": True, "governor": None}, "hugepages": pages}
     assert state_request.asked(DEFAULT, changes) == {
         "cpupower": {"governor": None, "boost": True, "smt": None},
         "quiet_host": {"ksm": False},
         "kernel_cmdline": [],
-        "hugepages": [{"count": 1}],
+        "hugepages": pages,
     }
     assert DEFAULT["cpupower"]["boost"] is False
     assert DEFAULT["hugepages"] == []
@@ -100,7 +101,12 @@ def test_no_changes(nothing: object) -> None:
         ({"cpupower": {"governor": ["a"]}}, "cpupower.governor: found ['a'], wanted one value"),
         ({"quiet_host": {True: 1}}, "no setting True"),
         ({"kernel_cmdline": "nosmt quiet"}, "found 'nosmt quiet', wanted a list of arguments"),
-        ({"hugepages": ["2M"]}, "wanted a list of wishes"),
+        ({"hugepages": "2M"}, "hugepages: found '2M', wanted a list of wishes"),
+        ({"hugepages": 0}, "hugepages: found 0, wanted a list of wishes"),
+        (
+            {"hugepages": [{"page_size": "3M", "count": 1}]},
+            "nvmelab_host_state.hugepages[0].page_size: found '3M', wanted 2M or 1G",
+        ),
         ("boost", "nvmelab_host_state: found 'boost', wanted settings by name"),
     ],
 )
