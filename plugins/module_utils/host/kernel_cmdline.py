@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*(?:"|\Z))+', re.ASCII)
 _WANTED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*(=[\x20-\x7e]*)?")
 _CPUS = re.compile(r"(\d+|N)(?:-(\d+|N)(?::(\d+)/(\d+))?)?")
+# No argument, but what Ansible makes of isolcpus=2-5,8 where a list is wanted.
+_CUT_OFF = re.compile(r"[0-9N][0-9N:/-]*")
 # What boot loaders put in front by themselves.
 _LOADERS_OWN = ("BOOT_IMAGE", "initrd")
 # A page count belongs to the size before it, so these are compared as one sequence.
@@ -147,6 +149,11 @@ def _checked(word: str) -> str:
         raise BadInputError(
             f"{where}: has a blank outside of quotes; give one list item for each argument, or "
             'quote the value: name="a b"'
+        )
+    if _CUT_OFF.fullmatch(word):
+        raise BadInputError(
+            f"{where}: is no name, and looks like the rest of a value that was cut at a comma; "
+            'give a list of arguments, ["isolcpus=2-5,8"], not one text'
         )
     argument = _unquoted(word)
     if set(argument) & set("\"'\\`") or word.count('"') % 2 or not _WANTED.fullmatch(argument):
