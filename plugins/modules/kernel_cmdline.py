@@ -91,6 +91,16 @@ surplus:
   returned: success
   type: list
   elements: str
+complaints:
+  description:
+    - What the running kernel said in its log against arguments that it was booted with, such as one
+      that it does not know or a value that it does not understand; each is a warning too. Empty
+      once the log has lost what was said at boot.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "hugepages=x: the kernel's log says: HugeTLB: Invalid hugepages parameter x"
 reboot_required:
   description: Whether a boot would bring one that is missing, or take away one that was ours.
   returned: success
@@ -127,6 +137,8 @@ def main() -> None:
         outcome = converge(machine, words, check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
+    for complaint in outcome.complaints:
+        module.warn(complaint)
     module.exit_json(changed=bool(outcome.actions), **asdict(outcome))
 
 

@@ -42,11 +42,21 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.kernel_cmdline 
     missing,
     overridden,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.kernel_hugepages import (
+    refuse_hugepages,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.kernel_log import (
+    complaints,
+    kernel_messages,
+    read_kernel_log,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _POSSIBLE_CPUS = "/sys/devices/system/cpu/possible"
+_PAGE_SIZES = "/sys/kernel/mm/hugepages"
+_KERNEL_LOG = "/dev/kmsg"
 
 
 @dataclass
@@ -59,6 +69,7 @@ class Outcome:
     configured: list[str]
     missing: list[str]
     surplus: list[str]
+    complaints: list[str]
     reboot_required: bool
     actions: list[str]
     diff: list[dict[str, str]]
@@ -94,7 +105,11 @@ def _check(machine: Machine, words: Sequence[str]) -> list[str]:
     possible = machine.read(_POSSIBLE_CPUS) if words else ""
     if possible is None:
         raise BootLoaderError(f"{machine.path(_POSSIBLE_CPUS)}: is not there; mount sysfs")
-    return check_wanted(words, possible)
+    wanted = check_wanted(words, possible)
+    folders = machine.path(_PAGE_SIZES).glob("hugepages-*kB")
+    sizes = [int(path.name.partition("-")[2].removesuffix("kB")) for path in folders]
+    refuse_hugepages(wanted, sizes_kib=sizes, meminfo=machine.read("/proc/meminfo"))
+    return wanted
 
 
 class _Run:
@@ -232,6 +247,8 @@ def _outcome(
     lacking, surplus = missing(wanted, running), overridden(wanted, running)
     gone = {argument: n for argument, n in removed.items() if not count(argument, wanted)}
     still = [argument for argument, others in gone.items() if count(argument, running) > others]
+    in_force = [argument for argument in wanted if argument not in lacking]
+    log = read_kernel_log(machine.path(_KERNEL_LOG)) if in_force else ""
     return Outcome(
         boot_loader=loader.name if loader else None,
         wanted=wanted,
@@ -239,6 +256,7 @@ def _outcome(
         configured=next(iter(entries.values()), []),
         missing=lacking,
         surplus=surplus + [argument for argument in still if argument not in surplus],
+        complaints=complaints(kernel_messages(log), in_force),
         reboot_required=bool(lacking or still),
         actions=list(actions),
         diff=[],
