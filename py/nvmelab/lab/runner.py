@@ -116,10 +116,15 @@ def _check_inventory(playbook: Playbook) -> None:
 
 
 def _not_run(playbook: Playbook, words: str) -> NvmelabError:
-    message = f"Ansible could not run {playbook.path.name}: {words}"
     if "no hosts" in words or "hosts list is empty" in words:
-        return BadInputError(f"{message}; is the inventory (-i) right, and --limit?")
-    return PlaybookError(message)
+        inventory = f"inventory {', '.join(playbook.inventory)}" if playbook.inventory else "no -i"
+        limit = f" and --limit {playbook.limit}" if playbook.limit else ""
+        return BadInputError(
+            f"{playbook.path.name}: {inventory}{limit}: found no host, wanted one or more; next: "
+            f"name an inventory with hosts, such as -i inventories/lab, or another limit. Ansible "
+            f"said: {words}"
+        )
+    return PlaybookError(f"Ansible could not run {playbook.path.name}: {words}")
 
 
 def _run(

@@ -187,6 +187,11 @@ class Store:
         return _added(manifest, "replaced" if replace else "added")
 
     def _manifest_paths(self) -> list[Path]:
+        if self.path.exists() and not self.path.is_dir():
+            raise BadInputError(
+                f"store {self.path}: found a file, wanted a folder; next: name another one with "
+                f"--store or {STORE_VARIABLE}"
+            )
         return list(self.runs_path.glob("*/*/manifest.json"))
 
 
@@ -221,7 +226,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
+        raise RecordError(
+            f"{path}: cannot be read: {error}; next: move {path.parent} away, and `nvmelab store "
+            "add` the raw.tar.gz in it"
+        ) from error
     return check_manifest(manifest, where=str(path))
 
 

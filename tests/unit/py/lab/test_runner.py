@@ -198,8 +198,10 @@ def test_ansible_that_reaches_no_host_is_an_error_with_its_words(
 def test_no_hosts_is_bad_input(tmp_path: Path, stand_in: Callable[[str], Path]) -> None:
     """An inventory that is not there, and a limit that leaves nobody, are the user's to mend."""
     stand_in('print("[ERROR]: --limit leaves us with no hosts to target.")')
-    with pytest.raises(BadInputError, match=r"no hosts to target.*--limit"):
-        run_playbook(Playbook(tmp_path / "x.yml", inventory=["a,"]), lambda _: None)
+    with pytest.raises(BadInputError, match=r"inventory a, and --limit b: found .* to target"):
+        run_playbook(Playbook(tmp_path / "x.yml", inventory=["a,"], limit="b"), lambda _: None)
+    with pytest.raises(BadInputError, match=r"x\.yml: no -i: found no host, .* -i inventories/lab"):
+        run_playbook(Playbook(tmp_path / "x.yml"), lambda _: None)
     with pytest.raises(BadInputError, match="inventory lab: no such file or folder"):
         run_playbook(Playbook(tmp_path / "x.yml", inventory=["lab"]), lambda _: None)
 

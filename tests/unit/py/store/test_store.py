@@ -15,7 +15,7 @@ import run_archives
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nvmelab.errors import NvmelabError
+from nvmelab.errors import BadInputError, NvmelabError
 from nvmelab.store.archive import ArchiveError, sha256_of
 from nvmelab.store.folder import Store, StoreError, UnknownRunError, whole_file
 from nvmelab.store.records import COLUMNS, HISTOGRAM_COLUMNS, RecordError
@@ -190,12 +190,12 @@ def test_wrong_checksum_is_refused(store: Store, tmp_path: Path) -> None:
 
 def test_newer_record_is_refused_when_added_and_when_loaded(store: Store, tmp_path: Path) -> None:
     """Neither an archive nor a stored record of a newer schema is read."""
-    with pytest.raises(RecordError, match="schema 2; this nvmelab reads up to 1: upgrade"):
-        store.add(run_archives.archive(tmp_path, "new.tar.gz", schema_version=2))
+    with pytest.raises(RecordError, match="schema 3; this nvmelab reads up to 2: upgrade"):
+        store.add(run_archives.archive(tmp_path, "new.tar.gz", schema_version=3))
     assert _nothing_stored(store)
     store.add(run_archives.archive(tmp_path))
     path = store.runs_path / run_archives.RUN_ID / "storage-a/manifest.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2', 1))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3', 1))
     with pytest.raises(RecordError, match="upgrade"):
         store.load("latest")
 
@@ -360,8 +360,26 @@ def test_damaged_manifest_is_named(store: Store, tmp_path: Path) -> None:
     store.add(run_archives.archive(tmp_path))
     path = store.runs_path / run_archives.RUN_ID / "storage-a/manifest.json"
     path.write_text("{")
-    with pytest.raises(RecordError, match=r"storage-a/manifest\.json: cannot be read"):
+    with pytest.raises(RecordError, match=r"manifest\.json: cannot be read.* add` the raw\.tar"):
         store.manifests()
+
+
+def test_damaged_manifest_is_mended_as_it_says(store: Store, tmp_path: Path) -> None:
+    """The folder moved away, its archive added: the same record as before."""
+    store.add(run_archives.archive(tmp_path))
+    folder = store.runs_path / run_archives.RUN_ID / "storage-a"
+    good = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text("{")
+    moved = folder.rename(tmp_path / "moved")
+    store.add(moved / "raw.tar.gz")
+    assert (folder / "manifest.json").read_text() == good
+
+
+def test_store_that_is_a_file_is_told(tmp_path: Path) -> None:
+    """Not an empty store: that would hide the runs of the right one."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInputError, match=r"file: found a file, wanted a folder.*--store"):
+        Store(tmp_path / "file").run_ids()
 
 
 def test_damaged_rows_are_named(store: Store, tmp_path: Path) -> None:
