@@ -48,11 +48,14 @@ def test_hosts_with_the_same_deviation_share_a_finding():
 
 def test_worst_comes_first_and_unknown_last():
     """By known cost, then what is known in words, then by name; only what differs is a finding."""
-    found = doctor.findings([host("a", KSM, BOOSTED, FINE, SLOW, BOOT, ABSENT)])
+    bias = row("energy_perf_bias", 0, "6", "differs")
+    idle = row("idle_latency_max_us", 2, "all states enabled", "differs")
+    found = doctor.findings([host("a", KSM, BOOSTED, FINE, bias, SLOW, BOOT, ABSENT, idle)])
     assert [one.setting for one in found] == [
-        "cpupower.governor", "cpupower.boost", "kernel_cmdline", "quiet_host.ksm",
+        "cpupower.governor", "cpupower.boost", "cpupower.idle_latency_max_us",
+        "cpupower.energy_perf_bias", "kernel_cmdline", "quiet_host.ksm",
     ]  # fmt: skip
-    assert [one.cost.iops_percent for one in found] == [-64, None, None, None]
+    assert [one.cost.iops_percent for one in found] == [-64, *[None] * 5]
     assert str(found[-1].cost) == "unknown"
 
 

@@ -75,6 +75,18 @@ def test_other_arguments_replace_ours_only(tmp_path: Path, make: Maker) -> None:
 
 
 @pytest.mark.parametrize("make", MACHINES, ids=IDS)
+def test_what_others_set_too_is_theirs_after_undo(tmp_path: Path, make: Maker) -> None:
+    """Wanted by us and by them: undone, theirs is left, and that is no fault."""
+    machine = make(tmp_path)
+    start = fake_boot.tree(tmp_path)
+    theirs = next(iter(find_boot_loader(machine).entries().values()))[-1]
+    converge(machine, theirs, "nosmt")
+    undone = converge(machine)
+    assert theirs in undone.configured
+    assert fake_boot.tree(tmp_path) == start
+
+
+@pytest.mark.parametrize("make", MACHINES, ids=IDS)
 def test_reboot_is_asked_of_the_running_kernel(tmp_path: Path, make: Maker) -> None:
     """One is required until the kernel runs with them, and after undo until it runs without."""
     machine = make(tmp_path)

@@ -153,10 +153,11 @@ def test_shrinking_stops_at_what_is_in_use(
 
 
 def test_shrinking_comes_first() -> None:
-    """Room is made before it is needed."""
-    now = {SMALL: EMPTY, LARGE: Counts(2, 2, 0, 0)}
-    steps = plan(now, {SMALL: EMPTY, LARGE: EMPTY}, {SMALL: 4})
-    assert steps == [Step(LARGE, 2, 0), Step(SMALL, 0, 4)]
+    """Room is made before it is needed, whichever pool comes first by its name."""
+    now = {SMALL: Counts(4, 4, 0, 0), LARGE: Counts(2, 2, 0, 0)}
+    before = {SMALL: EMPTY, LARGE: EMPTY}
+    assert plan(now, before, {SMALL: 8}) == [Step(LARGE, 2, 0), Step(SMALL, 4, 8)]
+    assert plan(now, before, {LARGE: 3}) == [Step(SMALL, 4, 0), Step(LARGE, 2, 3)]
 
 
 def test_a_vanished_pool_is_named() -> None:

@@ -17,7 +17,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInp
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import audit, dma_latency
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor, leftovers
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import manifest as manifests
-from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_state import Request
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_state import (
+    Request,
+    run_reasons,
+)
 
 ASKED = {"cpupower": {"governor": "performance", "dma_latency_us": 0}}
 Run = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
@@ -165,6 +168,17 @@ def test_killed_run_has_no_proof_of_its_end(
     monkeypatch.undo()
     texts = [one["text"] for one in (made.directory.manifest() or {})["verdict"]["reasons"]]
     assert any("could not be audited after the run" in text for text in texts)
+
+
+def test_what_points_say_already_is_not_said_again() -> None:
+    """Of the run itself only what its points do not have: no proof of the end, a clock that ran."""
+    movement = {"frequency_khz": {"by_cpu": {"0": [2000000, 3000000]}}}
+    section = {"before": {"rows": []}, "resumed": [], "after": None, "movement": movement}
+    found = [reason["code"] for reason in run_reasons(section, [])]
+    assert found == [audit.CODE, "frequency-moved"]
+    for code in found:
+        (other,) = run_reasons(section, [code])
+        assert other["code"] != code
 
 
 def test_continued_run_is_compared_with_its_beginning(
