@@ -120,6 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs import record, tuning
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.machine_lock import alone
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
     LAB_HOST,
     lab_directory,
@@ -142,7 +143,8 @@ def main() -> None:
         if options["state"] == "snapshot":
             answer = snapshot(lab, system)
         else:
-            answer = restored(options, lab, system, is_dry=module.check_mode)
+            with alone(system, check_mode=module.check_mode):
+                answer = restored(options, lab, system, is_dry=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**answer)

@@ -157,6 +157,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import hugepages, hugetlb_mounts
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.machine_lock import alone
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
     LAB_HOST,
     lab_directory,
@@ -205,17 +206,11 @@ def main() -> None:
     if options["state"] == "absent":
         options.update(pages=[], memlock_domains=[], reserved_at="runtime")
     try:
-        if options["run_id"] and are_a_users(options):
-            module.exit_json(changed=False, pools=[], missing_count=0, mounts={}, kernel_args=[])
-        intent = intend(options)
-        if module.check_mode:
-            after = hugepages.expected(intent.now, intent.steps)
-        else:
-            after = carry_out(intent, options)
-        result = describe(intent, after, options)
-        problem = find_problem(options, result)
-        if options["state"] == "absent" and not problem and not module.check_mode:
-            forget(intent)
+        with alone(Path(options["root"]), check_mode=module.check_mode):
+            if options["run_id"] and are_a_users(options):
+                nothing = {"pools": [], "missing_count": 0, "mounts": {}, "kernel_args": []}
+                module.exit_json(changed=False, **nothing)
+            result, problem = converge(options, check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     if problem and not module.check_mode:
@@ -223,6 +218,20 @@ def main() -> None:
     if problem:
         module.warn(problem)
     module.exit_json(**result)
+
+
+def converge(options: dict[str, Any], *, check_mode: bool) -> tuple[dict[str, Any], Optional[str]]:
+    """Return the module's result, and why the host is not as it was asked for, if it is not."""
+    intent = intend(options)
+    if check_mode:
+        after = hugepages.expected(intent.now, intent.steps)
+    else:
+        after = carry_out(intent, options)
+    result = describe(intent, after, options)
+    problem = find_problem(options, result)
+    if options["state"] == "absent" and not problem and not check_mode:
+        forget(intent)
+    return result, problem
 
 
 def are_a_users(options: dict[str, Any]) -> bool:

@@ -121,11 +121,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.boot_change import converge
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.boot_machine import Machine
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.machine_lock import alone
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import MACHINE
 
 ARGUMENTS = {
     "arguments": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "root": {"type": "path", "default": "/"},
+    **MACHINE,
 }
 
 
@@ -134,7 +136,8 @@ def main() -> None:
     words = module.params["arguments"] if module.params["state"] == "present" else []
     machine = Machine(Path(module.params["root"]))
     try:
-        outcome = converge(machine, words, check_mode=module.check_mode)
+        with alone(machine.root, check_mode=module.check_mode):
+            outcome = converge(machine, words, check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     for complaint in outcome.complaints:

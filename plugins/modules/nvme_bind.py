@@ -102,6 +102,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.machine_lock import alone
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
     LAB_HOST,
@@ -124,15 +125,16 @@ def main() -> None:
     options = module.params
     system = Path(options["root"])
     try:
-        steps = rebinding.steps(
-            options["devices"],
-            options["driver"] if options["state"] == "present" else None,
-            record_path=lab_directory(options) / "nvme_bind.json",
-            system=system,
-            unsafe_noiommu=options["unsafe_noiommu"],
-        )
-        if not module.check_mode:
-            steps.carry_out()
+        with alone(system, check_mode=module.check_mode):
+            steps = rebinding.steps(
+                options["devices"],
+                options["driver"] if options["state"] == "present" else None,
+                record_path=lab_directory(options) / "nvme_bind.json",
+                system=system,
+                unsafe_noiommu=options["unsafe_noiommu"],
+            )
+            if not module.check_mode:
+                steps.carry_out()
         module.exit_json(**result(steps))
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))

@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs import record, tuning
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.machine_lock import alone
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import (
     LAB_HOST,
     lab_directory,
@@ -27,7 +28,8 @@ def run(group: str, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """
     module = AnsibleModule(argument_spec=_arguments(settings), supports_check_mode=True)
     try:
-        outcome = _carry_out(group, module.params, check_mode=module.check_mode)
+        with alone(Path(module.params["root"]), check_mode=module.check_mode):
+            outcome = _carry_out(group, module.params, check_mode=module.check_mode)
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     for remark in outcome.remarks:
