@@ -15,28 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-DEADLINE_S = 600
+from user_commands import UserCommands
 
 
 @dataclass(frozen=True)
-class Lab:
+class Lab(UserCommands):
     """Where this session's lab host keeps its things, and where its results are collected."""
 
-    checkout: Path
     root: Path
     store: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every command: own store, own Ansible home."""
-        return {
-            **os.environ,
-            "NVMELAB_STORE": str(self.store),
-            "ANSIBLE_HOME": str(self.checkout / ".ansible"),
-            "PWD": str(self.checkout),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        """As every lab's, with a store of its own."""
+        return {**super().environment, "NVMELAB_STORE": str(self.store)}
 
     def playbook(self, name: str, *more: str) -> list[str]:
         """The command line of a playbook against this lab."""
@@ -48,21 +40,6 @@ class Lab:
     def nvmelab(self, *words: str) -> list[str]:
         """The command line of ``python -m nvmelab``."""
         return [sys.executable, "-m", "nvmelab", *words]
-
-    def run(self, argv: list[str], **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs to its end, with ``more`` in its environment; the caller judges the exit code."""
-        return subprocess.run(
-            argv, cwd=self.checkout, env={**self.environment, **more}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
-        )  # fmt: skip
-
-    def start(self, argv: list[str], log: Path) -> subprocess.Popen[str]:
-        """Runs in its own session, as a terminal would, with its output in a file."""
-        with log.open("w", encoding="utf-8") as out:
-            return subprocess.Popen(
-                argv, cwd=self.checkout, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
 
     def runs(self) -> list[Path]:
         """The run directories on the lab host, oldest first."""

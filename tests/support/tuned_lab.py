@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from fake_sysfs import FakeHost
+from lab_folders import lab_folder
+from user_commands import DEADLINE_S, UserCommands
 
-DEADLINE_S = 240
 THP = "sys/kernel/mm/transparent_hugepage/enabled"
 PAGES = "hugepages/hugepages-2048kB"
 FILES = {
@@ -54,10 +55,9 @@ ExecStart=/usr/bin/sleep infinity
 
 
 @dataclass(frozen=True)
-class TunedLab:
+class TunedLab(UserCommands):
     """The hosts, h1 and so on, their files seen from outside, and commands as a user types them."""
 
-    checkout: Path
     folder: Path
 
     @property
@@ -84,31 +84,10 @@ class TunedLab:
         asked = ["-e", f"nvmelab_tuning={tuning}", "-e", f"nvmelab_experiment={experiment}"]
         return self.playbook("bench", *asked, *more)
 
-    def run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
-        """Runs to its end; the caller judges the exit code."""
-        return subprocess.run(
-            argv, cwd=self.checkout, env=self.environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
-        )  # fmt: skip
-
-    def start(self, argv: list[str], log: Path) -> subprocess.Popen[str]:
-        """Runs in its own session with its output in a file."""
-        with log.open("w", encoding="utf-8") as out:
-            return subprocess.Popen(
-                argv, cwd=self.checkout, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
-
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of every command: our collection and nobody's older copy of it."""
-        return {
-            **os.environ,
-            "ANSIBLE_HOME": str(self.checkout / ".ansible"),
-            "NVMELAB_LAB_DIRECTORY": str(self.folder),
-            "PWD": str(self.checkout),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        """As every lab's, with the folder of these hosts."""
+        return {**super().environment, "NVMELAB_LAB_DIRECTORY": str(self.folder)}
 
     def module(self, name: str, **arguments: object) -> dict[str, Any]:
         """The result of a module on the host, without any playbook."""
@@ -178,16 +157,8 @@ def _descendants(pid: int) -> list[int]:
 @contextmanager
 def tuned_lab(checkout: Path, scratch: Path, count: int = 1) -> Iterator[TunedLab]:
     """So many hosts, up and with files in the place of their settings; gone without a trace."""
-    place = checkout / ".cache/lab/tuning"
-    place.mkdir(parents=True, exist_ok=True)
-    lab = TunedLab(checkout, place)
+    lab = TunedLab(checkout, lab_folder("tuning"))
     labhosts = [sys.executable, "tests/lab/labhosts.py"]
-    image = subprocess.run(
-        [*labhosts, "image"], cwd=checkout, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    link = place / Path(image).name
-    if not link.exists():
-        link.symlink_to(image)
     fake = _machine(scratch)
     try:
         done = lab.run([*labhosts, "up", str(count)])
