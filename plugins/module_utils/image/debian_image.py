@@ -19,6 +19,9 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
+    USER_SPACE_DRIVERS,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.image import debian_archive
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import (
     DPKG_EXCLUDES,
@@ -35,13 +38,15 @@ if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys import LabKeys
 
 # Raised when the build's code changes what an image holds; data is covered by the digest itself.
-BUILD_VERSION = 1
+BUILD_VERSION = 2
 HOOKS = Path("/usr/share/mmdebstrap/hooks")
 # Without these there is no guest that boots, is reached, and runs fio.
 REQUIRED_PACKAGES = (
     "fio",
     "iproute2",
     "kmod",
+    # Of xNVMe, which fio is built with on the lab host; the rest of what that needs comes with fio.
+    "liburing2",
     "openssh-server",
     "python3",
     "systemd-sysv",
@@ -150,6 +155,7 @@ def finish_root(work: Path, keys: LabKeys) -> dict[str, Any]:
     root = work / "root"
     facts = {"packages": installed_packages(root), **fio_facts(root)}
     facts.update(take_kernel(root, work))
+    facts["pci_drivers"] = pci_drivers(root, facts["kernel_release"])
     customise(
         root,
         public_key=keys.public_key.read_text(encoding="utf-8"),
@@ -183,6 +189,20 @@ def take_kernel(root: Path, work: Path) -> dict[str, Any]:
         "initrd": "initrd" if made else None,
         "kernel_release": release,
     }
+
+
+def pci_drivers(root: Path, release: str) -> list[str]:
+    """The drivers for programs in user space that the system's kernel has, as modules or built in.
+
+    Source: modules.dep(5); modules.builtin has one path a line.
+    """
+    folder = root / "lib/modules" / release
+    text = "".join(
+        (folder / name).read_text(encoding="utf-8") if (folder / name).exists() else ""
+        for name in ("modules.dep", "modules.builtin")
+    )
+    found = set(re.findall(r"(?:^|/)([^/:\s]+)\.ko(?:\.[a-z]+)?(?::|$)", text, re.MULTILINE))
+    return [name for name in USER_SPACE_DRIVERS if {name, name.replace("-", "_")} & found]
 
 
 def installed_packages(root: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image i
     DebianImage,
     DebianImageError,
     parse_fio,
+    pci_drivers,
     take_kernel,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_image import (
@@ -72,6 +73,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make(lab_keys(tmp_path))
     monkeypatch.setattr(guest_image.os, "geteuid", lambda: 0)
     return tmp_path
+
+
+def test_drivers_for_programs_are_found_as_modules_or_built_in(tmp_path: Path) -> None:
+    """By name, whatever packs the modules; what only resembles one is none."""
+    folder = tmp_path / "lib/modules/6.1"
+    folder.mkdir(parents=True)
+    dep = "kernel/drivers/uio/uio_pci_generic.ko.xz: kernel/drivers/uio/uio.ko.xz\n"
+    (folder / "modules.dep").write_text(dep + "kernel/x/uio_pci_generic2.ko:\n")
+    assert pci_drivers(tmp_path, "6.1") == ["uio_pci_generic"]
+    (folder / "modules.builtin").write_text("kernel/drivers/vfio/pci/vfio-pci.ko\n")
+    assert pci_drivers(tmp_path, "6.1") == ["uio_pci_generic", "vfio-pci"]
+    assert pci_drivers(tmp_path, "6.2") == []
 
 
 def test_an_equal_wish_is_made_once(root: Path) -> None:
