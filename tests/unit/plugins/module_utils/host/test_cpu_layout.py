@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpu_topologies import load_topology
+from cpu_topologies import load_topology, make_sysfs
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout import (
@@ -15,15 +15,33 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout impo
     TooFewCpusError,
     lay_out,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import format_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import (
+    format_cpu_list,
+    parse_cpu_list,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_request import (
     make_request,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.topology import (
+    Topology,
+    read_topology,
 )
 
 SPDK_AND_GUEST = {
     "targets": [{"name": "spdk", "cores": 2}],
     "guests": [{"vcpus": 3, "iothreads": 1}],
 }
+
+
+def small_machine(root: Path, nodes: dict[int, str], packages: list[str]) -> Topology:
+    """A machine without SMT, with an L3 cache a node."""
+    cores = [
+        {"threads": [cpus], "package": number, "core_ids": cpus}
+        for number, cpus in enumerate(packages)
+    ]
+    every = f"0-{max(parse_cpu_list(','.join(packages)))}"
+    spec = {"present": every, "online": every, "cores": cores, "l3": [*nodes.values()]}
+    return read_topology(make_sysfs(root, {**spec, "nodes": nodes}))
 
 
 def lists(layout: Layout) -> list[str]:
@@ -76,6 +94,14 @@ def lists(layout: Layout) -> list[str]:
             SPDK_AND_GUEST,
             ["0-1,64-65", "32-33", "34-35,98", "36"],
             "96-97,99-100",
+        ),
+        # No die has room for all: the target in the one that is left smaller by housekeeping.
+        (
+            "epyc-9554p-nps4",
+            None,
+            {"targets": [{"cores": 3}], "guests": [{"vcpus": 12, "iothreads": 1}]},
+            ["0-1,64-65", "2-4", "8-13,72-77", "14"],
+            "66-68,78",
         ),
         ("one-cpu-vm", None, {"housekeeping_cores": 1}, ["0"], ""),
         # CPU 14 has no sibling: the poller there, not on core 1, leaves ten CPUs for ten vCPUs.
@@ -145,6 +171,34 @@ def test_overcommit_wakes_idle_siblings_first(tmp_path: Path) -> None:
     layout = lay_out(load_topology(tmp_path, "ryzen-5800x"), make_request(options))
     assert lists(layout) == ["0-1,8-9", "2-7", "10-11"]
     assert layout.taints == ("vCPUs of guest0: 2 of 2 share CPUs or cores of other roles (10-11)",)
+
+
+def test_overcommit_wakes_siblings_of_pollers_last(tmp_path: Path) -> None:
+    """The third guest goes beside the first one, not beside a poller."""
+    options = {
+        "housekeeping_cores": 1,
+        "targets": [{"cores": 5}],
+        "guests": [{"vcpus": 1}, {"vcpus": 1}, {"vcpus": 1}],
+        "overcommit": True,
+    }
+    layout = lay_out(load_topology(tmp_path, "ryzen-5800x"), make_request(options))
+    assert lists(layout) == ["0,8", "1-5", "6", "7", "14"]
+
+
+def test_overcommit_stays_where_most_of_a_role_is(tmp_path: Path) -> None:
+    """Of CPUs with as much other work the one on the node of its own."""
+    machine = small_machine(tmp_path, {0: "0-1", 1: "2-6"}, ["0-6"])
+    guests = [{"vcpus": 2}, {"vcpus": 5}]
+    options = {"housekeeping_cores": 1, "guests": guests, "overcommit": True}
+    assert lists(lay_out(machine, make_request(options))) == ["0", "2-3", "1-2,4-6"]
+
+
+def test_the_other_node_of_the_package_comes_before_other_packages(tmp_path: Path) -> None:
+    """Two targets that share no node are on one socket, whatever the nodes' numbers."""
+    nodes = {0: "0-1", 1: "4-5", 2: "2-3", 3: "6-7"}
+    machine = small_machine(tmp_path, nodes, ["0-3", "4-7"])
+    options = {"housekeeping_cores": 1, "targets": [{"cores": 2}, {"cores": 2}]}
+    assert lists(lay_out(machine, make_request(options))) == ["0", "4-5", "6-7"]
 
 
 def test_overcommit_spares_the_pollers(tmp_path: Path) -> None:
