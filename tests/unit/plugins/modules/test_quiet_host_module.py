@@ -198,6 +198,15 @@ def test_an_interrupt_that_comes(host: FakeHost, run: Run) -> None:
     assert host.get("proc/irq/26/smp_affinity_list") == "0-3"
 
 
+def test_irqbalance_is_no_stranger(host: FakeHost, run: Run) -> None:
+    """Started again by somebody, it moves interrupts: that is told of it, not of each interrupt."""
+    run({"irqbalance": False, "irq_cpus": "0"})
+    put_unit(host, "irqbalance.service", "loaded active")
+    host.put("proc/irq/24/smp_affinity_list", "3")
+    remarks = " ".join(run(state="absent")["remarks"])
+    assert "irq_cpus" not in remarks
+
+
 def test_swap_restored_to_what_was_on(host: FakeHost, run: Run) -> None:
     """An area that somebody turned on meanwhile goes, those from before come; and it is said."""
     run({"swap": False})

@@ -127,6 +127,14 @@ def test_a_cpu_layout_asks_for_what_goes_with_it() -> None:
     assert found["kernel_cmdline"] == ["nosmt", "nohz_full=2-7", "isolcpus=2-7"]
 
 
+def test_a_cpu_layout_yields_to_the_user() -> None:
+    """Interrupts stay where the user asks for them."""
+    profile = {**DEFAULT, "quiet_host": {"irq_cpus": None, "workqueue_cpus": "3"}}
+    cpus = {"layout": {"housekeeping": "0-1"}, "kernel_args": []}
+    found = state_request.asked(profile, {"quiet_host": {"irq_cpus": "2"}}, cpus)
+    assert found["quiet_host"] == {"irq_cpus": "2", "workqueue_cpus": "3"}
+
+
 def test_every_fault_is_named() -> None:
     """Two faults give two lines, so that one turn mends both."""
     with pytest.raises(BadInputError) as caught:

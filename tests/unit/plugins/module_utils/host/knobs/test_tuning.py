@@ -165,6 +165,26 @@ def test_read_only_sysfs_touches_nothing(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert lab.tune(governor="powersave").changed is False
 
 
+def test_read_only_sysfs_is_told_before_anything_is_put_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a restoring helps nobody: as it was tuned, and recorded, until it can be done."""
+    lab.tune(boost=False, governor="performance")
+    tuned = lab.host.picture()
+    monkeypatch.setattr(knob.os, "access", lambda path, _: "policy3" not in str(path))
+    for check in (True, False):
+        with pytest.raises(KnobError, match=r"policy3/.*found read-only, wanted writable"):
+            lab.restore(check=check)
+    assert lab.host.picture() == tuned
+
+
+def test_what_is_as_asked_already_is_not_recorded(lab: Lab) -> None:
+    """Nothing was changed, so there is nothing to undo, and no file that says otherwise."""
+    start = lab.host.picture()
+    assert lab.tune("run-1", governor="powersave", boost=True).changed is False
+    assert lab.host.picture() == start
+
+
 def test_what_the_host_has_not_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VM with idle states only: one remark names the rest, and that is no failure."""
     lab = Lab(FakeHost(tmp_path / "host").idle().install(monkeypatch))
@@ -332,6 +352,18 @@ def test_both_layers_are_undone_at_once(lab: Lab) -> None:
     assert lab.host.picture() == start
 
 
+def test_layers_leave_no_folder_whichever_goes_first(lab: Lab) -> None:
+    """The user's layer made the lab directory; it goes with the run's, which outlived it."""
+    start = lab.host.picture()
+    lab.quiet(ksm=False)
+    lab.tune("run-1", governor="performance")
+    lab.restore("quiet_host")
+    assert lab.host.get(KSM) == "1"
+    assert lab.governor() == "performance"
+    lab.restore(only_run=True)
+    assert lab.host.picture() == start
+
+
 def test_a_user_s_play_takes_over_what_a_run_left(lab: Lab) -> None:
     """It is the user's now: no later run puts it back, the user's undo does, all of it."""
     start = lab.host.picture()
@@ -428,6 +460,26 @@ def test_what_refuses_to_go_back_stays_recorded(lab: Lab) -> None:
         "frequency_max_khz",
     ]
     assert lab.host.picture() == start
+
+
+def test_a_place_that_refuses_is_asked_once(lab: Lab) -> None:
+    """The second round is for places that others moved; the error is told once."""
+    lab.tune(boost=False)
+    lab.host.refuse[f"{CPU}/intel_pstate/no_turbo"] = errno.EPERM
+    with pytest.raises(KnobError) as refused:
+        lab.restore()
+    assert str(refused.value).count("Operation not permitted") == 1
+
+
+def test_a_record_of_another_schema_is_left_alone(lab: Lab) -> None:
+    """A newer nvmelab wrote it: what its words mean is not known here."""
+    lab.tune(boost=False)
+    content = json.loads(lab.path.read_text())
+    lab.path.write_text(json.dumps({**content, "schema_version": 2}))
+    tuned = lab.host.picture()
+    with pytest.raises(KnobError, match=r"schema_version 2.*wanted .*schema 1"):
+        lab.restore()
+    assert lab.host.picture() == tuned
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema_version": 99, "under": null}'])
