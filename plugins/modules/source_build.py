@@ -89,6 +89,14 @@ options:
     type: list
     elements: str
     default: []
+  configure_if_known:
+    description:
+      - Options that are added to O(configure), each only if the source's configure program names it
+        in its C(--help); for options that vanish or come between versions. The log names those
+        left out.
+    type: list
+    elements: str
+    default: []
   build:
     description: Command of the build step.
     type: list
@@ -321,6 +329,7 @@ ARGUMENTS = {
     "offline": {"type": "bool", "default": False},
     "refreshed": {"type": "bool", "default": False},
     "configure": {**ITEMS, "default": []},
+    "configure_if_known": {**ITEMS, "default": []},
     "build": {**ITEMS, "default": ["make", "-j{jobs}"]},
     "install": {**ITEMS, "default": ["make", "install"]},
     "environment": {"type": "dict", "default": {}},

@@ -25,6 +25,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.build.errors import 
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.files import unpack_source
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.locks import locked
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.mirrors import redacted
+from ansible_collections.nvmelab.bench.plugins.module_utils.build.options import known_options
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.plan import (
     Order,
     Plan,
@@ -134,7 +135,8 @@ def _make(order: Order, site: Site, watch: Stopwatch) -> dict[str, str]:
     for name, argv in steps:
         if argv:
             with watch.phase(name):
-                run_step(site, name, argv)
+                wishes = recipe.configure_if_known if name == "configure" else ()
+                run_step(site, name, [*argv, *known_options(site, argv[0], wishes)])
     copy_products(site, recipe.products)
     problem, answers = unmet(site, recipe.checks)
     if problem:

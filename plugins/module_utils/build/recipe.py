@@ -58,6 +58,7 @@ class Recipe:
     submodules: Optional[tuple[str, ...]]  # None: all
     overrides: Mapping[str, Override]
     configure: tuple[str, ...]
+    configure_if_known: tuple[str, ...]  # options that some versions of the source know
     build: tuple[str, ...]
     install: tuple[str, ...]
     environment: Mapping[str, str]
@@ -92,6 +93,7 @@ def recipe_of(options: Mapping[str, Any]) -> Recipe:
             path: Override(**value) for path, value in options["submodule_overrides"].items()
         },
         configure=tuple(options["configure"]),
+        configure_if_known=tuple(options["configure_if_known"]),
         build=tuple(options["build"]),
         install=tuple(options["install"]),
         environment={key: str(value) for key, value in sorted(options["environment"].items())},
@@ -120,6 +122,11 @@ def _refuse_bad_source(options: Mapping[str, Any]) -> None:
             options["commit"] and not FULL_HASH.fullmatch(options["commit"]),
             "commit",
             "40 lower-case hex digits",
+        ),
+        (
+            options["configure_if_known"] and not options["configure"],
+            "configure_if_known",
+            "none without configure, which it is given to",
         ),
         (options["ref"] is not None and _is_bad_ref(options["ref"]), "ref", "a tag or a commit"),
     ]

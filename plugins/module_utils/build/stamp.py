@@ -39,11 +39,14 @@ def inputs_of(
         machine: the architecture, e.g. ``x86_64``.
     """
     source = {"sha256": recipe.sha256} if recipe.sha256 else {"commit": commits[""]}
+    known = recipe.configure_if_known
     return {
         "name": recipe.name,
         "source": source,
         "submodules": {path: commit for path, commit in sorted(commits.items()) if path},
         "configure": list(recipe.configure),
+        # Only where there are some: builds from before this option keep their digest.
+        **({"configure_if_known": list(known)} if known else {}),
         "build": list(recipe.build),
         "install": list(recipe.install),
         "environment": dict(recipe.environment),

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.build.deadline import Deadline
 
 TAIL_LINES = 15
+_SHOWN_LENGTH = 120
 # The first line that a compiler, make, meson or a configure script complains with.
 _TELLING = re.compile(
     r"(\berror\b[:! ]|\bfatal\b|undefined reference|No such file|not found|No rule to make"
@@ -77,15 +79,15 @@ def run_step(site: Site, step: str, argv: Sequence[str]) -> None:
     """
     words = [site.filled(word) for word in argv]
     variables = site.variables()
-    program = shutil.which(_anchored(words[0], site.source), path=variables["PATH"])
+    program = shutil.which(anchored(words[0], site.source), path=variables["PATH"])
     if not program:
         raise MissingToolError(
             f"{site.label}: {step} needs {words[0]}, which is not there (PATH {variables['PATH']})"
         )
-    begin = site.log.stat().st_size if site.log.exists() else 0
     with site.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(words)}\n")
         log.flush()
+        begin = log.tell()
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", program, *words[1:]],
             stdin=subprocess.DEVNULL,
@@ -100,11 +102,16 @@ def run_step(site: Site, step: str, argv: Sequence[str]) -> None:
         status = _wait(process, site, step)
     if status:
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        raise _failed(site, f"{step} failed: {shlex.join(words)} ended with {ending}", begin)
+        raise _failed(site, f"{step} failed: {shown(words)} ended with {ending}", begin)
 
 
-def _anchored(program: str, source: Path) -> str:
-    """A program that is named by a relative path lies in the source tree."""
+def shown(words: Sequence[str]) -> str:
+    """A command for a message of one line; the whole of it stands in the log."""
+    return shorten(shlex.join(words), _SHOWN_LENGTH, placeholder=" …")
+
+
+def anchored(program: str, source: Path) -> str:
+    """Where a program lies: a program that is named by a relative path lies in the source tree."""
     return str(source / program) if "/" in program and not program.startswith("/") else program
 
 
@@ -156,7 +163,9 @@ def first_complaint(log: Path, begin: int = 0) -> str:
     return said[-1][:300] if said else ""
 
 
-def answer(site: Site, argv: Sequence[str], *, limit_s: float = 30.0) -> tuple[int, str]:
+def answer(
+    site: Site, argv: Sequence[str], *, limit_s: float = 30.0, folder: str = "/"
+) -> tuple[int, str]:
     """The exit status of a command that only asks, and all that it says; -1: it cannot run."""
     words = [site.filled(word) for word in argv]
     variables = site.variables()
@@ -171,7 +180,7 @@ def answer(site: Site, argv: Sequence[str], *, limit_s: float = 30.0) -> tuple[i
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=variables,
-            cwd="/",
+            cwd=folder,
             timeout=min(limit_s, left or limit_s),
             check=False,
         )

@@ -11,10 +11,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.build.errors import (
-    BuildError,
-    MissingToolError,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.build.errors import MissingToolError
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.build.deadline import Deadline
@@ -41,8 +38,8 @@ def toolchain(
     liburing``; a library's version belongs to a build as much as the compiler's does.
 
     Raises:
-        MissingToolError: names all that lack, and where they were looked for.
-        BuildError: a whole command fails.
+        MissingToolError: names all that lack, and where they were looked for; or the command that
+            fails, e.g. for want of a library.
     """
     wanted = wanted_tools(tools, environment)
     path = environment.get("PATH", DEFAULT_PATH)
@@ -58,7 +55,7 @@ def _version(tool: str, environment: Mapping[str, str], deadline: Deadline) -> s
     if len(words) > 1:
         status, text = _ask(words, environment, deadline)
         if status:
-            raise BuildError(f"tools: {tool} ended with status {status}: {text}")
+            raise MissingToolError(f"tools: {tool} ended with status {status}: {text}")
         return text
     # Programs that know no --version are asked -v, e.g. an old nasm; some know neither.
     for option in ("--version", "-v"):

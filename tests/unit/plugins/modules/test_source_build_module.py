@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from build_orders import HUB, BuildLab
-from git_sources import Origin, origin
+from git_sources import CONFIGURE, Origin, origin
 from module_runs import run_module
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.store import build_of
@@ -107,6 +107,30 @@ def test_what_differs_is_named_and_built_anew(
     assert Path(first["prefix"]).is_dir()
 
 
+def test_options_that_this_version_knows_not_are_left_out(lab: BuildLab) -> None:
+    """And the log says which; what is wished decides the build as much as what came of it."""
+    helps = '#!/bin/sh\ntest "$1" != --help || { echo " --color[=WHEN]  say how"; exit 0; }\n'
+    configure = CONFIGURE.replace("#!/bin/sh\n", helps)
+    ref = lab.edited(configure=configure)
+    wishes = ["--color=never", "--colo", "--fast"]
+    made = build(lab, ref=ref, configure_if_known=wishes)["build"]
+    log = (Path(made["prefix"]) / "build.log").read_text()
+    assert f"configured with --prefix={made['prefix']} --color=never, " in log
+    left_out = [line for line in log.splitlines() if line.startswith("# left out")]
+    assert [line.split(":")[0] for line in left_out] == ["# left out --colo", "# left out --fast"]
+    again = build(lab, ref=ref, configure_if_known=["--fast"])
+    assert again["reasons"] == [
+        f"not as {made['prefix']}: configure_if_known: found --color=never --colo, wanted nothing"
+    ]
+
+
+def test_a_configure_that_does_not_help_is_named(lab: BuildLab) -> None:
+    """It does not look as if the options had merely vanished."""
+    failed = build(lab, configure_if_known=["--fast"])
+    assert "./configure --help ended with status 2; leave configure_if_known empty" in failed["msg"]
+    assert lab.folders() == ["build.log"]
+
+
 def test_check_mode_on_a_fresh_host_writes_nothing(lab: BuildLab) -> None:
     """It tells the commit that it would fetch, asked of the source."""
     checked = build(lab, _ansible_check_mode=True)
@@ -138,6 +162,16 @@ def test_a_failed_build_leaves_its_log_and_nothing_else(lab: BuildLab) -> None:
     assert "no such luck" in Path(failed["log"]).read_text()
     assert build(lab)["changed"]
     assert "build.log" not in lab.folders()
+
+
+def test_a_script_is_not_quoted_whole(lab: BuildLab) -> None:
+    """The message stays one line that can be read; the log has the rest."""
+    script = "for word in one two three; do\n  echo $word > /dev/null;\ndone;\n" * 9
+    failed = build(lab, build=["sh", "-c", script + "echo 'x.c:1: error: no' >&2; exit 3"])
+    assert " … ended with status 3: x.c:1: error: no (log: " in failed["msg"]
+    assert failed["msg"].count("for word") < 9
+    assert "\n" not in failed["msg"]
+    assert script in Path(failed["log"]).read_text()
 
 
 def test_a_build_that_does_not_work_is_no_build(lab: BuildLab) -> None:
@@ -430,6 +464,7 @@ def test_a_build_of_a_newer_nvmelab_is_not_touched(lab: BuildLab) -> None:
         ({"submodule_overrides": {"/sub": {"ref": "x"}}}, "/sub leads out"),
         ({"tools": ["make", "nosuch", "nosuch2"]}, "not found on PATH"),
         ({"configure": ["./nosuch"]}, "configure needs ./nosuch, which is not there"),
+        ({"configure": [], "configure_if_known": ["--a"]}, "configure_if_known: found ['--a']"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(

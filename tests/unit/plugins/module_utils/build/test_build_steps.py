@@ -13,6 +13,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.build.errors import 
     MissingToolError,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.git import last_word
+from ansible_collections.nvmelab.bench.plugins.module_utils.build.options import names
 from ansible_collections.nvmelab.bench.plugins.module_utils.build.steps import (
     Site,
     first_complaint,
@@ -113,6 +114,36 @@ def test_a_command_that_fails_is_no_version(tmp_path: Path) -> None:
     name = tool(tmp_path, "pc", "echo No package liburing found; exit 1")
     with pytest.raises(BuildError, match="pc --modversion liburing ended with status 1: No pack"):
         toolchain([f"{name} --modversion liburing"], {"PATH": str(tmp_path)}, Deadline(30))
+
+
+def test_a_library_that_lacks_is_like_a_tool_that_lacks(tmp_path: Path) -> None:
+    """A host that nothing was installed on yet may have pkg-config: its packages come later."""
+    name = tool(tmp_path, "pc", "echo No package liburing found; exit 1")
+    with pytest.raises(MissingToolError, match="No package liburing found"):
+        toolchain([f"{name} --modversion liburing"], {"PATH": str(tmp_path)}, Deadline(30))
+
+
+HELP = """Usage: ./configure [OPTION]...
+ --with-fio[=DIR]     Build the plugin
+ --disable-unit-tests no unit tests
+  -Dtests=BOOL
+"""
+
+
+@pytest.mark.parametrize(
+    "option", ["--with-fio", "--with-fio=/src/fio", "--disable-unit-tests", "-Dtests=false"]
+)
+def test_an_option_is_known_by_its_name(option: str) -> None:
+    """Whatever value it is given."""
+    assert names(HELP, option)
+
+
+@pytest.mark.parametrize(
+    "option", ["--with-fi", "--with-fio.", "--disable-unit", "--disable-tests", "--tests"]
+)
+def test_a_part_of_a_name_is_no_option(option: str) -> None:
+    """Each of these stands in the text, as a part of something longer, or not at all."""
+    assert not names(HELP, option)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def recipe(name: str, ref: str, **changes: Any) -> Recipe:
         "submodules": None,
         "submodule_overrides": {},
         "configure": [],
+        "configure_if_known": [],
         "build": [],
         "install": [],
         "environment": {},
