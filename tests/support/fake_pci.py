@@ -84,7 +84,7 @@ class FakePci:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakePci:
         """Take the kernel's place."""
-        for module in (binding, device, vfio):
+        for module in (binding, vfio):
             monkeypatch.setattr(module, "sysfs_write", self.written)
         monkeypatch.setattr(binding, "_modprobe", self.modprobe)
         return self

@@ -24,6 +24,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import (
+    boot_id,
+    write_kernel_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -350,12 +354,7 @@ def write_number(path: Path, number: int) -> None:
         HugepagesError: the kernel refuses.
     """
     try:
-        # Without O_CREAT: a file that is not there is not the kernel's.
-        handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
-        try:
-            os.write(handle, f"{number}\n".encode())
-        finally:
-            os.close(handle)
+        write_kernel_file(path, f"{number}\n")
     except OSError as error:
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
             raise HugepagesError(_not_writable(path)) from error
@@ -417,8 +416,7 @@ def load_record(path: Path, system: Path) -> Record:
     Raises:
         HugepagesError: the file cannot be understood.
     """
-    boot_file = system / "proc/sys/kernel/random/boot_id"
-    boot_id = boot_file.read_text(encoding="ascii").strip() if boot_file.exists() else ""
+    now = boot_id(system)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         before = {
@@ -426,13 +424,13 @@ def load_record(path: Path, system: Path) -> Record:
             for item in content["before"]
         }
         folders = tuple(content["folders"])
-        same_boot = content["boot_id"] == boot_id
+        same_boot = content["boot_id"] == now
         run_id = content.get("run_id")
     except FileNotFoundError:
-        return Record(boot_id, {})
+        return Record(now, {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HugepagesError(
             f"{path}: found {error!r}, wanted the record of an earlier run; next: put the counts "
             "in /sys/kernel/mm/hugepages right by hand, then remove the file"
         ) from error
-    return Record(boot_id, before if same_boot else {}, folders, run_id)
+    return Record(now, before if same_boot else {}, folders, run_id)

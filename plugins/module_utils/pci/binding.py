@@ -17,6 +17,9 @@ import time
 from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import (
+    write_kernel_file as sysfs_write,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci import vfio
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     Binding,
@@ -25,7 +28,6 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     block_devices,
     find_nvme,
     iommu_group,
-    sysfs_write,
     text_of,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.use import find_use

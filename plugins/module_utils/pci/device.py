@@ -9,7 +9,6 @@ Source: Linux, Documentation/ABI/testing/sysfs-bus-pci.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -124,16 +123,6 @@ def text_of(path: Path) -> Optional[str]:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
-
-
-def sysfs_write(path: Path, text: str) -> None:
-    """Write to a file of the kernel, in one piece, which must be there."""
-    # Without O_CREAT: a file that is not there is not the kernel's.
-    handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    try:
-        os.write(handle, text.encode())
-    finally:
-        os.close(handle)
 
 
 def _there_are(system: Path) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import boot_id
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     Binding,
     PciError,
@@ -57,18 +58,18 @@ def load(path: Path, system: Path) -> Record:
     Raises:
         PciError: the file cannot be understood.
     """
-    boot_id = text_of(system / "proc/sys/kernel/random/boot_id") or ""
+    now = boot_id(system)
     text: Optional[str] = text_of(path)
     if text is None:
-        return Record(boot_id)
+        return Record(now)
     try:
         content = json.loads(text)
         devices = {name: Binding(**words) for name, words in content["devices"].items()}
-        same_boot = content["boot_id"] == boot_id
+        same_boot = content["boot_id"] == now
         noiommu_set = bool(content["noiommu_set"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PciError(
             f"{path}: found {error!r}, wanted the record of an earlier run; bind the devices by "
             "hand, then remove the file"
         ) from error
-    return Record(boot_id, devices, noiommu_set) if same_boot else Record(boot_id)
+    return Record(now, devices, noiommu_set) if same_boot else Record(now)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KERNELS_OWN = "nvme"
+# They look at each disk that comes, read its first blocks and close it: no use that loses anything.
+_PASSING = ("systemd-udevd", "(udev-worker)", "udevd")
 
 
 def find_use(place: Path, system: Path) -> Optional[str]:
@@ -106,6 +108,8 @@ def _processes(place: Path, parts: list[str], system: Path) -> Iterator[str]:
     # A driver in user space may have closed what it has mapped.
     mapped = binding_of(place).driver not in (None, _KERNELS_OWN)
     for process in sorted((system / "proc").glob("[0-9]*")):
+        if text_of(process / "comm") in _PASSING:
+            continue
         for opened in _opened(process, mapped=mapped):
             if opened in names or str(Path(opened).parent) in folders:
                 name = text_of(process / "comm") or "a process"

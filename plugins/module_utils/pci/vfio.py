@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import (
+    write_kernel_file as sysfs_write,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     PciError,
     binding_of,
     iommu_group,
-    sysfs_write,
     text_of,
 )
 

@@ -9,7 +9,6 @@ Every read and write of them passes through :func:`read_raw` and :func:`write_ra
 from __future__ import annotations
 
 import errno
-import os
 import re
 from typing import TYPE_CHECKING, Any, Mapping, Optional
 
@@ -19,6 +18,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.knob impo
     KnobError,
     Reading,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import write_kernel_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,12 +46,7 @@ def read_raw(path: Path) -> str:
 
 def write_raw(path: Path, text: str) -> None:
     """Write a file that is there, in one go; all writing ends here."""
-    # Without O_CREAT: a file that is not there is not the kernel's.
-    handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
-    try:
-        os.write(handle, text.encode())
-    finally:
-        os.close(handle)
+    write_kernel_file(path, text)
 
 
 def read_file(path: Path) -> Optional[str]:

@@ -21,13 +21,13 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.hugetlb_mounts 
     remove_folders,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.knobs.knob import KnobError
+from ansible_collections.nvmelab.bench.plugins.module_utils.kernel_files import boot_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 1
 NAME = "host_state.json"
-_BOOT_ID = "proc/sys/kernel/random/boot_id"
 
 Values = dict[str, dict[str, str]]  # by knob and place
 
@@ -78,14 +78,6 @@ class Record:
         written = {name: values for name, values in self.written.items() if name in left}
         asked = {name: value for name, value in self.asked.items() if name in left}
         return replace(self, touched=left, written=written, asked=asked)
-
-
-def boot_id(system: Path) -> str:
-    """Return what tells this boot from any other; empty where the kernel does not say."""
-    try:
-        return (system / _BOOT_ID).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def begin(
