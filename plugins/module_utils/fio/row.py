@@ -147,7 +147,7 @@ class FioRow:
     file: str
     document: int  # place in the file, from 0
     is_last_document: bool
-    fio_version: str  # as fio writes it: fio-3.33
+    fio_version: Optional[str]  # as fio writes it: fio-3.33; None of another client
     job_name: str
     group_id: Optional[int]
     hostname: Optional[str]  # of the fio server; None without client/server
