@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
+from ansible_collections.nvmelab.bench.plugins.module_utils import systemd_scope
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import affinity
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 AnyPath = Union[str, "os.PathLike[str]"]
 
 # The program starts only after its record is on disk: the shell waits for a byte, and ends by
-# itself when the starter died before it could write either.
-_GATE = 'read -r go && exec "$@" </dev/null'
+# itself when the starter died before it could write either. A crash leaves no core: of SPDK it
+# would be as large as its memory, in whatever folder the starter was in.
+_GATE = 'ulimit -S -c 0; read -r go && exec "$@" </dev/null'
 _POLL_S = 0.01
 _STATUS_S = 3.0
 
@@ -79,12 +81,14 @@ def start(
     cpus: Optional[Sequence[int]] = None,
     env: Optional[Mapping[str, str]] = None,
     cwd: Optional[AnyPath] = None,
+    unit: Optional[str] = None,
 ) -> Process:
     """Return the running process of ``argv``, in a session of its own.
 
     Its stdin is ``/dev/null``; stdout and stderr go to ``log_path``, which is emptied first.
     ``cpus`` are set before the program starts, so its threads inherit them. ``env`` is added to
-    the starter's environment. The record is ``record_dir/NAME.json``.
+    the starter's environment. ``unit`` makes it a scope of systemd's of that name. The record is
+    ``record_dir/NAME.json``.
 
     Raises:
         ProcessError: the program is not there, or a log or record cannot be written.
@@ -97,7 +101,8 @@ def start(
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-        return _start_gated([program, *argv[1:]], name, Path(log_path), record, cpus, env, cwd)
+        whole = [program, *argv[1:]]
+        return _start_gated(whole, name, Path(log_path), record, cpus, env, cwd, unit)
     except OSError as error:
         raise ProcessError(f"{name}: cannot be started: {error}") from error
 
@@ -110,10 +115,12 @@ def _start_gated(
     cpus: Optional[Sequence[int]],
     env: Optional[Mapping[str, str]],
     cwd: Optional[AnyPath],
+    unit: Optional[str],
 ) -> Process:
+    before = systemd_scope.starter(unit) if unit else []
     with log_path.open("wb") as log, affinity(cpus, name):
         child = subprocess.Popen(
-            ["/bin/sh", "-c", _GATE, name, *argv],
+            ["/bin/sh", "-c", _GATE, name, *before, *argv],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -27,10 +27,6 @@ options:
     type: str
     choices: [started, stopped]
     default: started
-  root:
-    description: The lab directory.
-    type: path
-    default: /var/lib/nvmelab
   directory:
     description:
       - Where the target's logs, sockets and records go.
@@ -94,10 +90,16 @@ options:
     default: true
   interrupt_mode:
     description:
-      - Whether SPDK sleeps until there is work, instead of polling. It then costs no CPU while idle,
-        and more for each I/O.
+      - Whether SPDK sleeps until there is work, instead of polling. Idle it then costs no CPU, but
+        each I/O costs more.
     type: bool
     default: false
+  unit:
+    description:
+      - Whether the target is a scope of systemd's, on hosts where systemd runs. Elsewhere, and
+        without this, it is a mere process.
+    type: bool
+    default: true
   qemu_path:
     description: QEMU beside which qemu-storage-daemon is looked for first.
     type: path
@@ -105,6 +107,7 @@ options:
     description:
       - SPDK's source tree with its build, or the folder of its programs. By default C(PATH).
     type: path
+extends_documentation_fragment: nvmelab.bench.lab_root
 attributes:
   check_mode:
     support: full
@@ -156,6 +159,9 @@ target:
     log:
       description: What it said.
       type: str
+    unit:
+      description: Its unit of systemd, for C(systemctl status); null for a mere process.
+      type: str
 """
 
 from pathlib import Path
@@ -168,6 +174,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
     state_diff,
     stop,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
     KINDS,
     load_target,
@@ -188,13 +195,14 @@ EXPORT = {
 ARGUMENTS = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-    "root": {"type": "path", "default": "/var/lib/nvmelab"},
+    **LAB_ROOT,
     "directory": {"type": "path"},
     "kind": {"type": "str", "choices": list(KINDS)},
     "cpus": {"type": "str"},
     "exports": {"type": "list", "elements": "dict", "default": [], "options": EXPORT},
     "hugepages": {"type": "bool", "default": True},
     "interrupt_mode": {"type": "bool", "default": False},
+    "unit": {"type": "bool", "default": True},
     "qemu_path": {"type": "path"},
     "spdk_directory": {"type": "path"},
 }

@@ -26,6 +26,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_targe
     RunningTarget,
     TargetError,
     stopped_on_error,
+    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def start(
     for path in (*sockets.values(), str(monitor)):
         Path(check_socket_path(path)).unlink(missing_ok=True)
     made: dict[str, Backend] = {}
+    unit = unit_of(spec, directory)
     try:
         for export in spec["exports"]:
             made[export["name"]] = backends.create(
@@ -59,6 +61,7 @@ def start(
             log_path=directory / "logs" / f"{name}.log",
             record_dir=directory / "processes",
             cpus=parse_cpu_list(spec["cpus"]) if spec.get("cpus") else None,
+            unit=unit,
         )
     except BaseException:
         for backend in made.values():
@@ -66,7 +69,7 @@ def start(
         raise
     leftovers = (str(monitor),)
     target = RunningTarget(
-        name, spec["kind"], process, directory, sockets, dict(spec), made, leftovers
+        name, spec["kind"], process, directory, sockets, dict(spec), made, leftovers, unit
     )
     with stopped_on_error(target):
         _await_exports(target, monitor)

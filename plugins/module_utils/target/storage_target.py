@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import processes
+from ansible_collections.nvmelab.bench.plugins.module_utils import processes, systemd_scope
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
@@ -53,6 +53,7 @@ class RunningTarget:
     spec: dict[str, Any]
     backends: dict[str, Backend] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()  # files of the target that outlive it when it is killed
+    unit: Optional[str] = None  # of systemd, where it is one
 
     @property
     def argv(self) -> list[str]:
@@ -115,6 +116,7 @@ class RunningTarget:
             "spec": self.spec,
             "backends": {name: asdict(backend) for name, backend in self.backends.items()},
             "leftovers": list(self.leftovers),
+            "unit": self.unit,
         }
         write_json(path, state, durable=False)
 
@@ -127,7 +129,13 @@ class RunningTarget:
             "argv": self.argv,
             "sockets": dict(self.sockets),
             "log": self.process.log,
+            "unit": self.unit,
         }
+
+
+def unit_of(spec: Mapping[str, Any], directory: Path) -> Optional[str]:
+    """Return the unit of systemd's that a target shall be; None for a mere process."""
+    return systemd_scope.unit_for(directory.name, spec["name"]) if spec.get("unit", True) else None
 
 
 def state_path(directory: AnyPath, name: str) -> Path:
@@ -156,6 +164,7 @@ def load_target(directory: AnyPath, name: str) -> Optional[RunningTarget]:
             spec=state["spec"],
             backends={key: Backend(**value) for key, value in state["backends"].items()},
             leftovers=tuple(state["leftovers"]),
+            unit=state.get("unit"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TargetError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_it_runs_the_very_arguments_with_nothing_to_read(tmp_path: Path) -> None
     process = _start(tmp_path, sys.executable, "-c", code, "a b", "$HOME", "*", "'", "")
     _wait_ended(process)
     assert processes.log_tail(process.log) == "['a b', '$HOME', '*', \"'\", ''] ''"
+    processes.stop(process)
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    """Where the starter may dump core, what it starts does not, unless it wants to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        process = _start(tmp_path, "sh", "-c", "ulimit -S -c; ulimit -H -c")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    _wait_ended(process)
+    said = processes.log_tail(process.log).split()
+    assert said[0] == "0"
+    assert said[1] == ("unlimited" if hard == resource.RLIM_INFINITY else str(hard // 512))
     processes.stop(process)
 
 
