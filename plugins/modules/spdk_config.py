@@ -34,7 +34,9 @@ options:
         type: str
         required: true
       options:
-        description: Parameters of C(nvmf_create_transport), in SPDK's words.
+        description:
+          - Parameters of C(nvmf_create_transport), in SPDK's words. SPDK does not tell those that
+            are VFIOUSER's own; of a transport that is there already they are not compared.
         type: dict
         default: {}
   bdevs:

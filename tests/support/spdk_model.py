@@ -57,12 +57,15 @@ PARAMETERS = {
     "bdev_nvme_detach_controller": ("name",),
     "bdev_nvme_get_controllers": ("name",),
 }
+# Taken by nvmf_create_transport, but told by no method.
+VFIOUSER_PARAMETERS = (
+    "disable_mappable_bar0", "disable_adaptive_irq", "disable_shadow_doorbells", "disable_compare",
+)  # fmt: skip
 NVMF_PARAMETERS = {
     "nvmf_get_transports": ("trtype", "tgt_name"),
     "nvmf_create_transport": (
         "trtype", "max_queue_depth", "max_io_qpairs_per_ctrlr", "max_io_size", "io_unit_size",
-        "max_aq_depth", "disable_mappable_bar0", "disable_adaptive_irq",
-        "disable_shadow_doorbells", "disable_compare",
+        "max_aq_depth", *VFIOUSER_PARAMETERS,
     ),
     "nvmf_get_subsystems": ("nqn", "tgt_name"),
     "nvmf_create_subsystem": (
@@ -189,7 +192,8 @@ class Spdk:
         if kind in self.transports:
             raise Refusal(INTERNAL, f"Transport type '{kind}' already exists", "")
         defaults = {"max_queue_depth": 256, "max_io_qpairs_per_ctrlr": 127, "max_io_size": 131072}
-        self.transports[kind] = {**defaults, **params}
+        told = {key: value for key, value in params.items() if key not in VFIOUSER_PARAMETERS}
+        self.transports[kind] = {**defaults, **told}
         return True
 
     def _nvmf_get_subsystems(self, _: Params) -> list[Params]:

@@ -53,11 +53,16 @@ class Item:
         return f"{self.kind} {' '.join(self.key)}" + (f" ({', '.join(said)})" if said else "")
 
     def differs(self, found: Item) -> list[str]:
-        """Return what is not as asked in ``found``, in words."""
+        """Return what is not as asked in ``found``, in words.
+
+        What SPDK does not tell of a transport, such as all that is VFIOUSER's own, is taken for
+        what was asked for: nothing could be done about it either.
+        """
+        told = found.attributes if self.kind == "transport" else self.attributes
         return [
             f"{name} is {found.attributes.get(name)}, asked for {value}"
             for name, value in sorted(self.attributes.items())
-            if found.attributes.get(name) != value
+            if name in told and found.attributes.get(name) != value
         ]
 
     def needs(self, other: Item) -> bool:

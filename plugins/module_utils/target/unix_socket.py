@@ -81,12 +81,12 @@ def peer_pid(connected: socket.socket) -> int:
 
 
 def describe(pid: int) -> str:
-    """Return a process by name and number."""
-    try:
-        name = Path("/proc", str(pid), "comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        name = "a process"
-    return f"{name} (pid {pid})"
+    """Return a process by name and number; not by a thread's name, as SPDK calls itself."""
+    argv = b""
+    with contextlib.suppress(OSError):
+        argv = Path("/proc", str(pid), "cmdline").read_bytes()
+    name = os.path.basename(os.fsdecode(argv.partition(b"\0")[0]))  # noqa: PTH119 (any bytes)
+    return f"{name or 'a process'} (pid {pid})"
 
 
 def _inode(path: Path) -> Optional[str]:

@@ -75,20 +75,31 @@ class Target:
             self.process.kill()
 
 
-def _programs() -> list[Any]:
+def _programs(name: str, *more: str) -> list[Any]:
     missing = pytest.mark.skipif(
-        not REAL, reason="NVMELAB_SPDK_DIRECTORY names no SPDK build: not run against nvmf_tgt"
+        not REAL, reason=f"NVMELAB_SPDK_DIRECTORY names no SPDK build: not run against {name}"
     )
-    real = [f"{REAL}/build/bin/nvmf_tgt", "--no-huge", "-s", "512", "--disable-cpumask-locks"]
+    plain = ["--no-huge", "-s", "512", "--disable-cpumask-locks"]
     return [
-        pytest.param([sys.executable, str(FAKE)], id="model"),
-        pytest.param(real, id="nvmf_tgt", marks=missing),
+        pytest.param([sys.executable, str(FAKE), *more], id=f"model-{name}"),
+        pytest.param([f"{REAL}/build/bin/{name}", *plain, *more], id=name, marks=missing),
     ]
 
 
-@pytest.fixture(params=_programs())
+@pytest.fixture(params=_programs("nvmf_tgt"))
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     """A target without a configuration."""
+    running = Target(request.param, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=_programs("vhost", "-S", "."))
+def vhost(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Target]:
+    """The program vhost, whose sockets lie in its working directory."""
+    monkeypatch.chdir(tmp_path)
     running = Target(request.param, tmp_path)
     yield running
     running.stop()
@@ -132,6 +143,34 @@ def test_what_differs_is_an_error_unless_it_may_be_made_anew(target: Target) -> 
     again = target.converge(larger, exclusive=True)
     assert [item.kind for item in again.change.add] == ["bdev", "namespace"]
     assert not target.converge(larger).changed
+
+
+def test_all_that_can_be_asked_for_is_found_again(target: Target) -> None:
+    """Each attribute is read back as asked; what SPDK tells of a transport must not differ."""
+    options = {"max_io_qpairs_per_ctrlr": 8, "disable_mappable_bar0": True}
+    subsystem = {"nqn": NQN, "serial_number": "S1", "model_number": "M 1", "max_namespaces": 4,
+                 "allow_any_host": False, "namespaces": [{"bdev": "N", "nsid": 3}]}  # fmt: skip
+    transport = {"trtype": "VFIOUSER", "options": options}
+    config = target.config(transports=[transport], subsystems=[subsystem])
+    assert target.converge(config).changed
+    assert not target.converge(config).changed
+    options["max_io_qpairs_per_ctrlr"] = 9
+    with pytest.raises(NvmelabError, match=r"per_ctrlr is 8, asked for 9; SPDK changes no trans"):
+        target.converge(config, exclusive=True)
+
+
+def test_vhost_controllers(vhost: Target) -> None:
+    """Made once, its socket in vhost's folder; another CPU mask needs it made anew."""
+    controller = {"name": "v", "bdev": "N", "cpumask": "0x1"}
+    config = {"bdevs": vhost.config()["bdevs"], "vhost_controllers": [controller]}
+    assert vhost.converge(config).changed
+    assert (vhost.root / "v").is_socket()
+    assert not vhost.converge(config).changed
+    with pytest.raises(NvmelabError, match=r"bdev N is already claimed by vhost v"):
+        vhost.converge({**config, "vhost_controllers": [controller, {**controller, "name": "w"}]})
+    alone = vhost.converge({"bdevs": config["bdevs"]}, exclusive=True)
+    assert [item.kind for item in alone.change.remove] == ["vhost"]
+    assert not (vhost.root / "v").exists()
 
 
 @pytest.mark.parametrize(
