@@ -8,6 +8,7 @@ A run's environments are up one at a time, and of the stacks in one only one wor
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Iterable
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
@@ -55,31 +56,55 @@ def needs(
 
 
 def _guests(environments: Iterable[Mapping[str, Any]]) -> list[Part]:
-    """Return one guest, as one runs at a time, with what the hungriest of them needs."""
-    guests = [one["guest"] for one in environments if one["guest"]]
-    if not guests:
-        return []
-    part: Part = {"name": GUEST, "vcpus": max(guest["vcpus"] for guest in guests)}
+    """Return a guest for each that is up at once, with what the hungriest of its place needs.
+
+    The first is called ``guest``, the others ``guest-2`` and so on.
+    """
+    groups = [guests_of(one) for one in environments]
+    most = max((len(group) for group in groups), default=0)
+    places = [[group[n] for group in groups if len(group) > n] for n in range(most)]
+    return [_guest(guest_name(n), guests) for n, guests in enumerate(places)]
+
+
+def guests_of(environment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the guests of an environment, none of the host's."""
+    first = environment["guest"]
+    return [first, *environment.get("peers", ())] if first else []
+
+
+def guest_name(number: int) -> str:
+    """Return what the guest ``number`` (from 0) of an environment is called in a layout."""
+    return f"{GUEST}-{number + 1}" if number else GUEST
+
+
+def _guest(name: str, guests: Sequence[Mapping[str, Any]]) -> Part:
+    part: Part = {"name": name, "vcpus": max(guest["vcpus"] for guest in guests)}
     explicit = _union(guest.get("cpus") for guest in guests)
     if explicit:
-        part = {"name": GUEST, "cpus": explicit}
+        part = {"name": name, "cpus": explicit}
     iothread_cpus = _union(guest.get("iothread_cpus") for guest in guests)
     if iothread_cpus:
-        return [{**part, "iothread_cpus": iothread_cpus}]
-    return [{**part, "iothreads": max(_iothreads(guest) for guest in guests)}]
+        return {**part, "iothread_cpus": iothread_cpus}
+    return {**part, "iothreads": max(_iothreads(guest) for guest in guests)}
 
 
 def _iothreads(guest: Mapping[str, Any]) -> int:
-    """Return how many threads of QEMU serve devices at a time.
+    """Return how many threads of QEMU serve devices at a time: those of one stack's devices.
 
     A device without IOThreads is served by QEMU's main loop, one with a target not by QEMU.
     """
-    served = [device for device in guest["devices"] if not device.get("export")]
-    return max((device["iothreads"] or 1 for device in served), default=0)
+    at_once: Counter[str] = Counter()
+    for device in guest["devices"]:
+        if not device.get("export"):
+            # The devices of one stack are its name, an underscore and a number each.
+            at_once[device["name"].partition("_")[0]] += device["iothreads"]
+    return max((threads or 1 for threads in at_once.values()), default=0)
 
 
 def _targets(environments: Iterable[Mapping[str, Any]], absent: set[str]) -> list[Part]:
-    """Return a CPU for each kind of target, beside those with lists of their own.
+    """Return a CPU for each kind of target, or as many as the hungriest of a kind polls.
+
+    Beside them stand those with lists of their own.
 
     Targets of one kind share: SPDK has one process for all its exports, daemons of QEMU sleep
     until their stack's turn comes. Kinds that are never up together share too.
@@ -94,10 +119,11 @@ def _targets(environments: Iterable[Mapping[str, Any]], absent: set[str]) -> lis
     groups = {TARGETS: kinds} if one_for_all else {kind: [kind] for kind in kinds}
     parts: list[Part] = []
     for name, members in groups.items():
-        lists = [t["cpus"] for targets in together for t in targets if t["kind"] in members]
-        explicit = _union(lists)
-        if None in lists:
-            parts.append({"name": name, "cores": 1})
+        of_kind = [t for targets in together for t in targets if t["kind"] in members]
+        explicit = _union(target["cpus"] for target in of_kind)
+        unpinned = [target.get("cores") or 1 for target in of_kind if not target["cpus"]]
+        if unpinned:
+            parts.append({"name": name, "cores": max(unpinned)})
         if explicit:
             parts.append({"name": f"{name} (server_cpus)", "cpus": explicit})
     return parts

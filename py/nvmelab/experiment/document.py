@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from nvmelab.errors import BadInputError
 from nvmelab.experiment import faults as experiment_faults
-from nvmelab.experiment import located_yaml
+from nvmelab.experiment import located_yaml, stack_sweep
 from nvmelab.experiment.located_yaml import Fault, LocatedDocument
 from nvmelab.experiment.model import SCHEMA_VERSION, Experiment
 from nvmelab.experiment.schema import json_schema
@@ -48,7 +49,8 @@ def find_experiment(name_or_path: str) -> Path:
     if path.suffix or len(path.parts) > 1:
         if path.is_file():
             return path
-        raise ExperimentError(f"experiment {name_or_path}: no such file")
+        found = "is a folder, wanted an experiment file" if path.is_dir() else "no such file"
+        raise ExperimentError(f"experiment {name_or_path}: {found}")
     folders = _folders()
     for folder in folders:
         if (candidate := folder / f"{name_or_path}.yml").is_file():
@@ -91,11 +93,13 @@ def parse_experiment(text: str, *, source: str) -> Experiment:
     faults = list(document.faults)
     if not faults or document.data is not None:
         newer = _newer_schema(document.data)
-        faults = [newer] if newer else faults
+        sized = stack_sweep.expand(document.data)
+        faults = [newer] if newer else [*faults, *sized.faults]
         try:
-            experiment = Experiment.model_validate(document.data)
+            experiment = Experiment.model_validate(sized.data)
         except ValidationError as error:
-            faults += [] if newer else experiment_faults.from_validation(error, Experiment)
+            found = [] if newer else experiment_faults.from_validation(error, Experiment)
+            faults += [replace(one, path=sized.path_in_file(one.path)) for one in found]
         else:
             if not faults:
                 return experiment
@@ -134,10 +138,13 @@ def key_path(path: located_yaml.Path) -> str:
 def select_stacks(experiment: Experiment, names: Sequence[str]) -> Experiment:
     """``experiment`` with only the stacks ``names``, in the file's order.
 
+    The name of a stack whose size is swept means all its sizes.
+
     Raises:
         ExperimentError: a name that the experiment does not have.
     """
-    unknown = [name for name in names if name not in experiment.stacks]
+    meant = {name: stack_sweep.meant_by(name, experiment.stacks) for name in names}
+    unknown = [name for name, found in meant.items() if not found]
     if unknown:
         raise ExperimentError(
             "\n".join(
@@ -146,7 +153,8 @@ def select_stacks(experiment: Experiment, names: Sequence[str]) -> Experiment:
                 for name in unknown
             )
         )
-    kept = {name: stack for name, stack in experiment.stacks.items() if name in names}
+    named = {name for found in meant.values() for name in found}
+    kept = {name: stack for name, stack in experiment.stacks.items() if name in named}
     compare = (
         experiment.compare if experiment.compare and experiment.compare.baseline in kept else None
     )

@@ -15,23 +15,31 @@ from pydantic import (
     model_validator,
 )
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import (
+    workload as client_workload,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from nvmelab.experiment import (
     fio_options,
     qemu_properties,
+    size_rules,
 )
 from nvmelab.experiment import (
     rules as experiment_rules,
 )
 from nvmelab.experiment.located_yaml import Fault
 from nvmelab.experiment.rules import Faults
-from nvmelab.experiment.values import CpuList, FioOptions, Properties, checked_options
+from nvmelab.experiment.values import CpuList, FioOptions, Properties, Size, checked_options
 
 SCHEMA_VERSION = 1  # 1: issue 2
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 # QEMU wants ids that begin with a letter, and unix socket paths hold 107 characters.
 STACK_PATTERN = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+
+
+# Those of the guest's kernel, then those that leave the device to a program there.
+Driver = Literal["nvme", "virtio_blk", "virtio_scsi", "uio_pci_generic", "vfio-pci", "none"]
 
 
 class Part(BaseModel):
@@ -86,20 +94,36 @@ class Stack(Part):
     backend: Backend = Backend()
     server: Literal["qemu", "qemu-storage-daemon", "spdk-nvmf-tgt", "spdk-vhost", "none"] = "none"
     server_cpus: CpuList | None = Field(default=None, description="CPUs of the storage target.")
+    server_cores: Size | None = Field(
+        default=None, ge=1, le=256, description="How many cores the storage target polls."
+    )
     server_hugepages: bool = Field(
         default=True,
         description="Whether SPDK takes hugepages; without them it serves, but slower.",
     )
+    server_interrupt_mode: bool = Field(
+        default=False, description="Whether SPDK sleeps until there is work instead of polling."
+    )
     transport: Literal["emulated", "vhost-user", "vfio-user", "none"] = "none"
     device: Device = Device(model="none")
-    driver: Literal["nvme", "virtio_blk", "virtio_scsi", "none"] = "none"
+    driver: Driver = "none"
+    devices: Size = Field(
+        default=1, ge=1, le=24, description="So many such devices in each guest, driven at once."
+    )
+    guests: Size = Field(
+        default=1, ge=1, le=64, description="So many guests with these devices, driven at once."
+    )
     engine: FioOptions = Field(default={}, description="fio options of this stack; they win.")
-    runs_on: Literal["guest", "host"] = Field(default="guest", description="Where fio runs.")
+    client: Literal["fio", "bdevperf", "spdk_nvme_perf"] = Field(
+        default="fio", description="What drives the I/O."
+    )
+    client_cpus: CpuList | None = Field(default=None, description="CPUs of a client on the host.")
+    runs_on: Literal["guest", "host"] = Field(default="guest", description="Where it runs.")
     ceiling: bool = Field(default=False, description="Parts of the path are taken away.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if faults := list(experiment_rules.stack_faults(self)):
+        if faults := [*experiment_rules.stack_faults(self), *size_rules.size_faults(self)]:
             raise Faults(faults)
         return self
 
@@ -109,10 +133,17 @@ class Guest(Part):
 
     vcpus: int = Field(default=2, ge=1, le=256)
     memory_mib: int = Field(default=1024, ge=256)
+    hugepages: bool = Field(
+        default=False,
+        description="Whether its memory lies in hugepages; always, where SPDK's vhost serves one.",
+    )
     cpus: CpuList | None = Field(
         default=None, description="Host CPUs, one for each vCPU, in order."
     )
     iothread_cpus: CpuList | None = Field(default=None, description="Host CPUs of the IOThreads.")
+    poll_queues: int = Field(
+        default=0, ge=0, le=64, description="Queues of each NVMe device that are polled, for hipri."
+    )
 
     @model_validator(mode="after")
     def _enough_cpus(self) -> Self:
@@ -174,13 +205,18 @@ class Experiment(Part):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if faults := list(experiment_rules.experiment_faults(self)):
+        found = experiment_rules.experiment_faults(self)
+        if faults := [*found, *size_rules.experiment_size_faults(self)]:
             raise Faults(faults)
         return self
 
     def options(self, stack: Stack, workload: Workload) -> dict[str, fio_options.Sweep]:
-        """Options of one stack and workload: the stack's win, then the workload's."""
-        return {**self.fio, **workload.options, **stack.engine}
+        """Options of one stack and workload: the stack's win, then the workload's.
+
+        Of a client that is no fio, those that mean something to it.
+        """
+        options = {**self.fio, **workload.options, **stack.engine}
+        return options if stack.client == client_workload.FIO else client_workload.taken(options)
 
     def document(self) -> dict[str, Any]:
         """The whole experiment, defaults filled in, as plain JSON data."""

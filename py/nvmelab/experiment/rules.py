@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nvmelab.experiment import fio_options
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
+from nvmelab.experiment import client_rules, device_rules, fio_options
 from nvmelab.experiment.located_yaml import Fault
 from nvmelab.experiment.suggest import not_allowed
 
@@ -43,6 +44,8 @@ SERVERS: dict[str, _Server] = {
 }
 _BARE = {"guest": _Server("none", ("none",), ("none",))}
 _BARE["host"] = _Server("none", ("none", "ram", "raw-file"), ("none",))
+_IN_PROCESS = _Server("none", _SPDK_BACKENDS, ("none",))
+_VM_LESS = _Server("vfio-user", _SPDK_BACKENDS, ("none",))
 
 DRIVERS = {
     "nvme": "nvme",
@@ -57,20 +60,34 @@ _IOTHREAD_MODELS = ("virtio-blk", "virtio-scsi")
 
 def stack_faults(stack: Stack) -> Iterator[Fault]:
     """Everything in ``stack`` that does not go with the rest of it."""
-    if stack.runs_on == "host" and stack.server != "none":
-        message = f"found {stack.server!r} with runs_on: host; allowed: none (fio needs a guest)"
-        yield Fault(("server",), message)
+    on_host = stack.runs_on == "host"
+    if on_host and stack.server not in {"none", client_rules.VM_LESS_SERVER}:
+        message = f"found {stack.server!r} with runs_on: host; allowed: none, "
+        yield Fault(
+            ("server",), f"{message}{client_rules.VM_LESS_SERVER} (the others need a guest)"
+        )
         return
-    rule = _BARE[stack.runs_on] if stack.server == "none" else SERVERS[stack.server]
+    rule = _rule(stack)
     why = f"with server: {stack.server}"
-    if stack.server == "none":
+    if stack.server == "none" or on_host:
         why += f" and runs_on: {stack.runs_on}"
+    if stack.client == workload.BDEVPERF:
+        why += f" and client: {stack.client}"
     yield from _unless(stack.transport, (rule.transport,), ("transport",), why)
     yield from _unless(stack.backend.kind, rule.backends, ("backend", "kind"), why)
     yield from _unless(stack.device.model, rule.models, ("device", "model"), why)
-    driver = (DRIVERS[stack.device.model],)
+    driver = device_rules.drivers_of(stack.device.model, DRIVERS[stack.device.model])
     yield from _unless(stack.driver, driver, ("driver",), f"with model: {stack.device.model}")
     yield from _extras(stack)
+    yield from client_rules.client_faults(stack)
+
+
+def _rule(stack: Stack) -> _Server:
+    if stack.client == workload.BDEVPERF:
+        return _IN_PROCESS
+    if client_rules.is_vm_less(stack):
+        return _VM_LESS
+    return _BARE[stack.runs_on] if stack.server == "none" else SERVERS[stack.server]
 
 
 def _extras(stack: Stack) -> Iterator[Fault]:
@@ -97,6 +114,9 @@ def _extras(stack: Stack) -> Iterator[Fault]:
     if not stack.server_hugepages and not stack.server.startswith("spdk-"):
         message = f"found false, but server: {stack.server} takes no hugepages; remove it"
         yield Fault(("server_hugepages",), message)
+    if stack.server_interrupt_mode and not stack.server.startswith("spdk-"):
+        message = f"found true, but server: {stack.server} never polls as SPDK does; remove it"
+        yield Fault(("server_interrupt_mode",), message)
 
 
 def _unless(
@@ -108,7 +128,7 @@ def _unless(
 
 def experiment_faults(experiment: Experiment) -> Iterator[Fault]:
     """Everything that is wrong between the parts of ``experiment``."""
-    names = [workload.name for workload in experiment.workloads]
+    names = [one.name for one in experiment.workloads]
     for index, name in enumerate(names):
         if name in names[:index]:
             yield Fault(("workloads", index, "name"), f"found {name!r} a second time")
@@ -118,8 +138,11 @@ def experiment_faults(experiment: Experiment) -> Iterator[Fault]:
         yield Fault(("compare", "baseline"), f"no stack of this file: {message}")
     for stack_name, stack in experiment.stacks.items():
         yield from _engine_faults(experiment, stack_name, stack)
-    for index, workload in enumerate(experiment.workloads):
-        if "runtime" not in experiment.fio | workload.options:
+        yield from client_rules.engine_faults(experiment, stack_name, stack)
+    yield from client_rules.workload_faults(experiment)
+    yield from device_rules.device_faults(experiment)
+    for index, one in enumerate(experiment.workloads):
+        if "runtime" not in experiment.fio | one.options:
             message = "no runtime here or under fio: a sweep must know when a point ends"
             yield Fault(("workloads", index), message)
 
@@ -127,8 +150,10 @@ def experiment_faults(experiment: Experiment) -> Iterator[Fault]:
 def _engine_faults(experiment: Experiment, name: str, stack: Stack) -> Iterator[Fault]:
     """Whether fio's engine reaches for a device exactly when the stack has one."""
     path = ("stacks", name, "engine")
-    for workload in experiment.workloads:
-        merged = experiment.options(stack, workload)
+    if stack.client != workload.FIO:
+        return
+    for one in experiment.workloads:
+        merged = experiment.options(stack, one)
         engines = {str(point.get("ioengine", "psync")) for point in fio_options.expand(merged)}
         idle = engines & fio_options.NO_DEVICE_ENGINES
         if stack.backend.kind == "none" and (engines - idle or "size" not in merged):

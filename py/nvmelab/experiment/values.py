@@ -102,6 +102,12 @@ FioOptions = Annotated[
     BeforeValidator(checked_options),
     WithJsonSchema({"type": "object"}),  # the names are filled in by experiment_schema
 ]
+# A list of them has become several stacks before the model sees it (stack_sweep).
+_WHOLE = {"type": "integer", "minimum": 1}
+Size = Annotated[
+    int,
+    WithJsonSchema({"anyOf": [_WHOLE, {"type": "array", "items": _WHOLE, "minItems": 1}]}),
+]
 PropertyValue = Annotated[
     int | float | str, BeforeValidator(_property_value), WithJsonSchema(WORD_SCHEMA)
 ]

@@ -6,7 +6,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import TARGETS
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import (
+    format_cpu_list,
+    parse_cpu_list,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import (
+    TARGETS,
+    guest_name,
+    guests_of,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_request import TARGET
 from nvmelab.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -67,20 +76,29 @@ def pinned(environments: Mapping[str, Any], layout: Layout | None) -> dict[str, 
     """
     if layout is None:
         return dict(environments)
-    return {name: _pinned(name, one, layout) for name, one in environments.items()}
+    targets = [target for one in environments.values() for target in one["targets"]]
+    counted = any(target.get("cores") for target in targets)
+    return {name: _pinned(one, layout, counted=counted) for name, one in environments.items()}
 
 
-def _pinned(name: str, environment: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    guests = layout["pinning"]["guests"]
-    if environment["guest"] is None:
-        return {**environment, "cpus": guests[0]["cpus"] if guests else None}
+def _pinned(environment: Mapping[str, Any], layout: Layout, *, counted: bool) -> dict[str, Any]:
+    cpus = {guest["name"]: guest for guest in layout["pinning"]["guests"]}
+    housekeeping = layout["layout"]["housekeeping"]
+    guests = []
+    for number, guest in enumerate(guests_of(environment)):
+        if guest_name(number) not in cpus:
+            has = "no guest" if not cpus else f"{len(cpus)} guest{'s' if len(cpus) > 1 else ''}"
+            raise CpuLayoutError(
+                f"CPU layout: it has {has}, and the plan has {guest['name']}; lay out the CPUs for "
+                "this experiment"
+            )
+        guests.append(_guest(guest, cpus[guest_name(number)], housekeeping))
+    targets = [_target(target, layout, counted=counted) for target in environment["targets"]]
     if not guests:
-        raise CpuLayoutError(f"CPU layout: it has no guest, and the plan has {name}")
-    return {
-        **environment,
-        "targets": [_target(target, layout) for target in environment["targets"]],
-        "guest": _guest(environment["guest"], guests[0], layout["layout"]["housekeeping"]),
-    }
+        own = next((guest["cpus"] for guest in cpus.values()), None)
+        return {**environment, "targets": targets, "cpus": own}
+    peers = {"peers": guests[1:]} if guests[1:] else {}
+    return {**environment, "targets": targets, "guest": guests[0], **peers}
 
 
 def _guest(guest: Mapping[str, Any], cpus: Mapping[str, Any], housekeeping: str) -> dict[str, Any]:
@@ -100,14 +118,28 @@ def _guest(guest: Mapping[str, Any], cpus: Mapping[str, Any], housekeeping: str)
     }
 
 
-def _target(target: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+def _target(target: Mapping[str, Any], layout: Layout, *, counted: bool) -> dict[str, Any]:
+    """The target on its CPUs of the layout: all of them, or as many as the experiment counts."""
     if target["cpus"]:
         return dict(target)
     by_name = {one["name"]: one["cpus"] for one in layout["pinning"]["targets"]}
     for name in (target["kind"], TARGETS):
         if name in by_name:
-            return {**target, "cpus": by_name[name]}
+            cpus = _share(target, name, layout) if counted else by_name[name]
+            return {**target, "cpus": cpus}
     raise CpuLayoutError(
         f"CPU layout: no CPUs for the target {target['name']} of kind {target['kind']}; it has "
         f"{', '.join(by_name) or 'none'}; lay out the CPUs for this experiment"
     )
+
+
+def _share(target: Mapping[str, Any], name: str, layout: Layout) -> str | None:
+    """The first so many of the role's CPUs; all, where overcommit left it fewer than it asked."""
+    roles = {one["owner"]: one for one in layout["layout"]["roles"] if one["kind"] == TARGET}
+    wanted, role = target.get("cores") or 1, roles[name]
+    if role["count"] < wanted:
+        raise CpuLayoutError(
+            f"CPU layout: {target['name']} polls {wanted} cores, the layout is made for "
+            f"{role['count']}; lay out the CPUs for this experiment"
+        )
+    return format_cpu_list(parse_cpu_list(role["cpus"])[:wanted]) if role["cpus"] else None

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
+from nvmelab.experiment.client_rules import is_vm_less
 from nvmelab.experiment.model import Experiment, Guest, Stack
+from nvmelab.plan import sizes, user_space
 
 HOST = "host"
 
@@ -24,25 +26,44 @@ def group(experiment: Experiment, runnable: Sequence[str]) -> dict[str, list[str
     """The environments' names, each with the stacks that run in it, in the file's order.
 
     A guest for each stack, or as many stacks in one guest as have a PCI slot there; what needs
-    no device goes into the first. What runs on the host shares the environment ``host``.
+    no device goes into the first. Stacks that differ in their number of guests, or of cores of
+    their target, share nothing. What runs on the host shares the environment ``host``, but what
+    a storage target serves there has one of its own: a target polls, and would disturb the others.
     """
     stacks = {name: experiment.stacks[name] for name in runnable}
     in_guest = [name for name, stack in stacks.items() if stack.runs_on == "guest"]
-    on_host = [name for name in stacks if name not in in_guest]
+    vm_less = [name for name, stack in stacks.items() if is_vm_less(stack)]
+    on_host = [name for name in stacks if name not in {*in_guest, *vm_less}]
     if experiment.layout == "guest-per-stack":
         groups = {f"guest-{name}": [name] for name in in_guest}
     else:
         groups = _shared(in_guest, stacks)
-    return groups | ({HOST: on_host} if on_host else {})
+    served = {f"{HOST}-{name}": [name] for name in vm_less}
+    return groups | ({HOST: on_host} if on_host else {}) | served
 
 
 def _shared(names: Sequence[str], stacks: Stacks) -> dict[str, list[str]]:
-    slotted = [name for name in names if stacks[name].device.model != "none"]
-    bare = [name for name in names if name not in slotted]
-    most = len(SLOTS)
-    chunks = [slotted[first : first + most] for first in range(0, len(slotted), most)] or [[]]
-    chunks[0] = chunks[0] + bare
-    return {f"guest-{n}": chunk for n, chunk in enumerate(chunks, start=1) if chunk}
+    """Stacks of one size of guests and target together, as many as have slots."""
+    chunks: list[list[str]] = []
+    open_chunks: dict[tuple[int, int | None], list[str]] = {}
+    for name in (name for name in names if stacks[name].device.model != "none"):
+        size = (stacks[name].guests, stacks[name].server_cores)
+        chunk = open_chunks.get(size)
+        if chunk is None or _slots([*chunk, name], stacks) > len(SLOTS):
+            chunk = open_chunks[size] = []
+            chunks.append(chunk)
+        chunk.append(name)
+    for name in (name for name in names if stacks[name].device.model == "none"):
+        alike = (one for one in chunks if stacks[one[0]].guests == stacks[name].guests)
+        chunk = next(alike, [])
+        if not chunk:
+            chunks.append(chunk)
+        chunk.append(name)
+    return {f"guest-{n}": chunk for n, chunk in enumerate(chunks, start=1)}
+
+
+def _slots(names: Sequence[str], stacks: Stacks) -> int:
+    return sum(stacks[name].devices for name in names)
 
 
 def environments(
@@ -50,31 +71,56 @@ def environments(
 ) -> dict[str, dict[str, Any]]:
     """The environments of ``groups`` (as ``group`` made them) as the plan holds them."""
     made = {}
+    guest = _alike(experiment, [name for names in groups.values() for name in names])
     for environment, names in groups.items():
         stacks = {name: experiment.stacks[name] for name in names}
-        if environment == HOST:
-            made[environment] = _host(stacks)
+        if all(stack.runs_on == "host" for stack in stacks.values()):
+            made[environment] = _host(stacks, guest)
         else:
-            made[environment] = _guest(environment, stacks, experiment.guest)
+            made[environment] = _guest(environment, stacks, guest)
     return made
 
 
-def _guest(name: str, stacks: Stacks, guest: Guest) -> dict[str, Any]:
-    slotted = [name for name, stack in stacks.items() if stack.device.model != "none"]
-    devices = [
-        _device(name, stacks[name], slot) for slot, name in zip(SLOTS, slotted, strict=False)
+def _alike(experiment: Experiment, names: Sequence[str]) -> Guest:
+    """The guest as all stacks have it, for they are compared.
+
+    SPDK's vhost reaches memory in hugepages only: with other memory a guest hangs at its start.
+    """
+    guest = experiment.guest
+    needed = any(experiment.stacks[name].server == "spdk-vhost" for name in names)
+    return guest.model_copy(update={"hugepages": guest.hugepages or needed})
+
+
+def _guest(environment: str, stacks: Stacks, guest: Guest) -> dict[str, Any]:
+    """One guest, or several alike: the first under ``guest``, the others under ``peers``."""
+    guests = max(stack.guests for stack in stacks.values())
+    first, *peers = (
+        _one_guest(name, stacks, guest, number, guests)
+        for number, name in enumerate(sizes.guest_names(environment, guests))
+    )
+    others = {"peers": peers} if peers else {}
+    return {"targets": _targets(stacks, guest), "guest": first, **others, "host_files": []}
+
+
+def _one_guest(name: str, stacks: Stacks, guest: Guest, number: int, guests: int) -> dict[str, Any]:
+    """The guest ``number`` (from 0) of so many."""
+    named = [
+        (device, stack)
+        for stack_name, stack in stacks.items()
+        for device in sizes.device_names(stack_name, stack, number)
     ]
     return {
-        "targets": _targets(stacks, guest),
-        "guest": {
-            "name": name,
-            "vcpus": guest.vcpus,
-            "memory_mib": guest.memory_mib,
-            "cpus": guest.cpus,
-            "iothread_cpus": guest.iothread_cpus,
-            "devices": devices,
-        },
-        "host_files": [],
+        "name": name,
+        "vcpus": guest.vcpus,
+        "memory_mib": guest.memory_mib,
+        **({"hugepages": True} if guest.hugepages else {}),
+        "cpus": sizes.guest_cpus(guest, number, guests),
+        "iothread_cpus": guest.iothread_cpus,
+        **user_space.guest_keys(guest, stacks.values()),
+        "devices": [
+            _device(device, stack, slot)
+            for slot, (device, stack) in zip(SLOTS, named, strict=False)
+        ],
     }
 
 
@@ -86,6 +132,7 @@ def _device(name: str, stack: Stack, slot: int) -> dict[str, Any]:
         "model": stack.device.model,
         "properties": dict(stack.device.properties),
         "iothreads": stack.device.iothreads,
+        **user_space.device_keys(stack),
         "backend": None if served else _backend(stack),
         "export": name if served else None,
     }
@@ -106,20 +153,29 @@ def _targets(stacks: Stacks, guest: Guest) -> list[dict[str, Any]]:
         if stack.server not in _TARGET_NAMES:
             continue
         alone = (name,) if stack.server == "qemu-storage-daemon" else ()
-        plain = {} if stack.server_hugepages else {"hugepages": False}
-        key = (stack.server, stack.server_cpus or "", *plain, *alone)
+        manner = _manner(stack)
+        cores = {"cores": stack.server_cores} if stack.server_cores else {}
+        key = (stack.server, stack.server_cpus or "", *manner, *alone)
         target = targets.setdefault(
             key,
             {
                 "name": f"{_TARGET_NAMES[stack.server]}-{name}",
                 "kind": stack.server,
                 "cpus": stack.server_cpus,
-                **plain,
+                **cores,
+                **manner,
                 "exports": [],
             },
         )
-        target["exports"].append(_export(name, stack, guest))
+        names = [name] if is_vm_less(stack) else sizes.all_device_names(name, stack)
+        target["exports"] += [_export(device, stack, guest) for device in names]
     return list(targets.values())
+
+
+def _manner(stack: Stack) -> dict[str, bool]:
+    """How the target works, where that is not as usual."""
+    memory = {} if stack.server_hugepages else {"hugepages": False}
+    return {**memory, **({"interrupt_mode": True} if stack.server_interrupt_mode else {})}
 
 
 def _export(name: str, stack: Stack, guest: Guest) -> dict[str, Any]:
@@ -132,10 +188,12 @@ def _export(name: str, stack: Stack, guest: Guest) -> dict[str, Any]:
     }
 
 
-def _host(stacks: Stacks) -> dict[str, Any]:
+def _host(stacks: Stacks, guest: Guest) -> dict[str, Any]:
     files = [
         {"name": name, "backend": _backend(stack)}
         for name, stack in stacks.items()
-        if stack.backend.kind != "none"
+        if stack.backend.kind != "none" and stack.server == "none"
     ]
-    return {"targets": [], "guest": None, "host_files": files}
+    # A guest's target, stopped meanwhile, may hold the lock of the same cores.
+    targets = [{**target, "shares_cores": True} for target in _targets(stacks, guest)]
+    return {"targets": targets, "guest": None, "host_files": files}

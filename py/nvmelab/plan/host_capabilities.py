@@ -44,11 +44,22 @@ class StorageDaemon(_Part):
     exports: frozenset[str] = frozenset()
 
 
+class FioPlugin(_Part):
+    """SPDK's NVMe engine for fio, and a fio that loads it."""
+
+    path: str
+    fio_path: str
+    fio_version: str
+
+
 class Spdk(_Part):
     """Paths of SPDK's programs; None where there is none."""
 
     nvmf_tgt: str | None = None
     vhost: str | None = None
+    bdevperf: str | None = None
+    spdk_nvme_perf: str | None = None
+    fio_plugin: FioPlugin | None = None
 
 
 class Fio(_Part):
@@ -64,6 +75,15 @@ class GuestImage(_Part):
     name: str
     fio_version: str | None = None
     fio_engines: frozenset[str] = frozenset()
+    kernel_release: str | None = None
+    boot: str | None = None
+    pci_drivers: frozenset[str] | None = None
+
+
+class GuestPayload(_Part):
+    """Builds of the host that its guests get."""
+
+    fio: Fio | None = None
 
 
 class Accelerator(_Part):
@@ -83,6 +103,7 @@ class Capabilities(_Part):
     spdk: Spdk | None = None
     fio: Fio | None = None
     guest_image: GuestImage | None = None
+    guest_payload: GuestPayload | None = None
     accelerator: Accelerator | None = None
 
 

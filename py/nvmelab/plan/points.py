@@ -10,18 +10,23 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import (
+    workload as client_workload,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio import device_node
 from nvmelab.errors import BadInputError
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.document import digest, key_path, select_stacks
 from nvmelab.plan import cpu_layout as plan_cpu_layout
 from nvmelab.plan import environments as plan_environments
 from nvmelab.plan import requirements as stack_requirements
+from nvmelab.plan import sizes
 from nvmelab.plan.host_capabilities import Capabilities, capabilities_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from nvmelab.experiment.model import Experiment, Stack
+    from nvmelab.experiment.model import Experiment, Stack, Workload
 
 PLAN_VERSION = 1  # 1: issue 2
 
@@ -133,6 +138,8 @@ def _skips(
 
 def _engines(experiment: Experiment, stack: Stack) -> frozenset[str]:
     """The fio engines that the stack's points use; fio's own default is psync."""
+    if stack.client != client_workload.FIO:
+        return frozenset()
     return frozenset(
         str(options.get("ioengine", "psync"))
         for workload in experiment.workloads
@@ -162,7 +169,8 @@ def _require_memory(
         together = {*names, *on_host}
         wanted = sum(stack_requirements.memory_mib(experiment.stacks[name]) for name in together)
         if environment != plan_environments.HOST:
-            wanted += experiment.guest.memory_mib
+            guests = max(experiment.stacks[name].guests for name in names)
+            wanted += experiment.guest.memory_mib * guests
         if wanted > capabilities.memory_mib:
             raise PlanError(
                 f"experiment {experiment.name}{_on(host)}: {environment} and the RAM backends need "
@@ -199,15 +207,27 @@ def _block(experiment: Experiment, environment: str, names: Sequence[str]) -> li
             "workload": workload.name,
             "repetition": 0,  # filled in when the block is repeated
             "runs_on": stack.runs_on,
-            "device": None if stack.backend.kind == "none" else name,
+            "client": stack.client,
+            "client_cpus": stack.client_cpus,
+            "device": sizes.first_device(name, stack),
+            **sizes.parts(environment, name, stack),
             "fio": options,
             "expected_s": fio_options.expected_s(options),
             "limit_s": _limit_s(fio_options.expected_s(options), experiment.point_margin_s),
         }
         for name, stack in ((name, experiment.stacks[name]) for name in names)
         for workload in experiment.workloads
-        for options in fio_options.expand(experiment.options(stack, workload))
+        for options in _options(experiment, stack, workload)
     ]
+
+
+def _options(
+    experiment: Experiment, stack: Stack, workload: Workload
+) -> Iterator[dict[str, fio_options.Value]]:
+    """Every point's options, with those that the engine needs on the stack's device."""
+    for options in fio_options.expand(experiment.options(stack, workload)):
+        is_fio = stack.client == client_workload.FIO
+        yield device_node.completed(options, stack.driver) if is_fio else options
 
 
 def _limit_s(expected_s: float, margin_s: int) -> float:

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
+from ansible_collections.nvmelab.bench.plugins.module_utils.client.command import SPDK_ENGINE
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
+    USER_SPACE_DRIVERS,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from nvmelab.experiment import qemu_properties
 from nvmelab.experiment.located_yaml import Fault
+from nvmelab.plan import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,30 +51,34 @@ def property_faults(stack: Stack, capabilities: Capabilities) -> list[Fault]:
 
 
 def memory_mib(stack: Stack) -> int:
-    """The host's memory that the stack's backend fills, in MiB."""
-    return stack.backend.size_mib or 0 if stack.backend.kind in _IN_MEMORY else 0
+    """The host's memory that the backends of all the stack's devices fill, in MiB."""
+    filled = stack.backend.size_mib or 0 if stack.backend.kind in _IN_MEMORY else 0
+    return filled * sizes.count(stack)
 
 
 def _reasons(
     stack: Stack, guest: Guest, engines: frozenset[str], capabilities: Capabilities
 ) -> Iterator[str]:
     if stack.runs_on == "host":
-        yield from _host_fio(engines, capabilities)
+        yield from _host_client(stack, engines, capabilities)
+        yield from _server(stack, capabilities)
         wanted_mib = memory_mib(stack)
     else:
-        yield from _guest(engines, capabilities)
+        yield from _guest(stack, guest, engines, capabilities)
         yield from _device(stack, capabilities.qemu)
         yield from _server(stack, capabilities)
-        wanted_mib = guest.memory_mib + memory_mib(stack)
+        wanted_mib = guest.memory_mib * stack.guests + memory_mib(stack)
     if wanted_mib > capabilities.memory_mib:
         yield f"needs {wanted_mib} MiB of memory, the host has {capabilities.memory_mib}"
+    if (stack.server_cores or 0) > capabilities.cpu_count:
+        yield f"server_cores: {stack.server_cores}, but the host has {capabilities.cpu_count} CPUs"
     for name, cpus in (("server_cpus", stack.server_cpus), *_pins(stack, guest)):
         yield from _cpus(name, cpus, capabilities)
 
 
 def _pins(stack: Stack, guest: Guest) -> tuple[tuple[str, str | None], ...]:
     if stack.runs_on == "host":
-        return ()
+        return (("client_cpus", stack.client_cpus),)
     return (("guest.cpus", guest.cpus), ("guest.iothread_cpus", guest.iothread_cpus))
 
 
@@ -78,6 +88,21 @@ def _cpus(name: str, cpus: str | None, capabilities: Capabilities) -> Iterator[s
         yield f"{name}: {cpus}, but the host has CPUs {there}"
 
 
+def _host_client(
+    stack: Stack, engines: frozenset[str], capabilities: Capabilities
+) -> Iterator[str]:
+    """Yield what lacks of the client; SPDK's engine comes with a fio that loads it."""
+    spdk = capabilities.spdk
+    if stack.client == workload.BDEVPERF and not (spdk and spdk.bdevperf):
+        yield "no SPDK bdevperf on the host"
+    elif stack.client == workload.NVME_PERF and not (spdk and spdk.spdk_nvme_perf):
+        yield "no SPDK spdk_nvme_perf on the host"
+    elif SPDK_ENGINE in engines and not (spdk and spdk.fio_plugin):
+        yield "no SPDK engine on the host that a fio there loads"
+    elif stack.client == workload.FIO and SPDK_ENGINE not in engines:
+        yield from _host_fio(engines, capabilities)
+
+
 def _host_fio(engines: frozenset[str], capabilities: Capabilities) -> Iterator[str]:
     if capabilities.fio is None:
         yield "no fio on the host"
@@ -85,14 +110,26 @@ def _host_fio(engines: frozenset[str], capabilities: Capabilities) -> Iterator[s
     yield from _engines(engines, capabilities.fio.engines, f"fio {capabilities.fio.version}")
 
 
-def _guest(engines: frozenset[str], capabilities: Capabilities) -> Iterator[str]:
+def _guest(
+    stack: Stack, guest: Guest, engines: frozenset[str], capabilities: Capabilities
+) -> Iterator[str]:
     if capabilities.accelerator is None:
         yield "no accelerator was found to run a guest"
     image = capabilities.guest_image
     if image is None:
         yield "no guest image on the host"
         return
-    yield from _engines(engines, image.fio_engines, f"fio {image.fio_version} in the guest")
+    payload = capabilities.guest_payload
+    built = payload.fio if payload else None
+    present = built.engines if built else image.fio_engines
+    version = built.version if built else image.fio_version
+    yield from _engines(engines, present, f"fio {version} in the guest")
+    if guest.poll_queues and image.boot == "firmware":
+        yield "guest.poll_queues: the guest image boots by itself, without kernel arguments"
+    # An image that was made otherwise does not tell: then the guest itself does.
+    drivers = USER_SPACE_DRIVERS if image.pci_drivers is None else image.pci_drivers
+    if stack.driver in USER_SPACE_DRIVERS and stack.driver not in drivers:
+        yield f"the guest's kernel {image.kernel_release} has no driver {stack.driver}"
 
 
 def _engines(wanted: frozenset[str], present: frozenset[str], where: str) -> Iterator[str]:

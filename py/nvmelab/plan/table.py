@@ -12,6 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
+    USER_SPACE_DRIVERS,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,9 +81,15 @@ def path_of(stack: Mapping[str, Any]) -> str:
     settings = [f"{name}={value}" for name, value in device["properties"].items()]
     if device["iothreads"]:
         settings.append(f"iothreads={device['iothreads']}")
-    parts = [stack["backend"]["kind"], stack["server"], device["model"]]
+    # A plan of before there were sizes has none of them.
+    sizes = {key: stack.get(key) or 1 for key in ("devices", "server_cores", "guests")}
+    settings += [f"{key}={value}" for key, value in sizes.items() if value > 1]
+    own = [word for word in (stack.get("driver"),) if word in USER_SPACE_DRIVERS]
+    parts = [stack["backend"]["kind"], stack["server"], device["model"], *own]
     words = [part for part in parts if part != "none"] or ["no device"]
-    on_host = ["fio on the host"] if stack["runs_on"] == "host" else []
+    client = stack.get("client", "fio")
+    on_host = [f"{client} on the host"] if stack["runs_on"] == "host" else []
+    on_host = on_host or ([client] if client != "fio" else [])
     return " · ".join(words + on_host) + (f" ({', '.join(settings)})" if settings else "")
 
 

@@ -52,8 +52,10 @@ def test_good_file_gets_its_defaults() -> None:
     assert document["guest"] == {
         "vcpus": 2,
         "memory_mib": 1024,
+        "hugepages": False,
         "cpus": None,
         "iothread_cpus": None,
+        "poll_queues": 0,
     }
     assert document["stacks"]["qemu-nvme"]["runs_on"] == "guest"
     assert document["workloads"] == [
@@ -85,9 +87,15 @@ def test_document_is_an_experiment_again() -> None:
         (", size_mib: 64", "", "size_mib is missing: kind null-co needs a size"),
         ("kind: null-co", "kind: bdev_null", "found 'bdev_null'; allowed: null-co, ram, raw-file"),
         ("transport: emulated", "transport: vfio-user", "found 'vfio-user'; allowed: emulated"),
-        ("driver: nvme", "driver: virtio_blk", "allowed: nvme (with model: nvme)"),
+        (
+            "driver: nvme",
+            "driver: virtio_blk",
+            "allowed: nvme, uio_pci_generic, vfio-pci (with model: nvme)",
+        ),
         ("driver: nvme", "driver: nvme\n    runs_on: host", "with runs_on: host; allowed: none"),
         ("driver: nvme", "driver: nvme\n    server_cpus: 1", "is no process of its own"),
+        ("driver: nvme", "driver: nvme\n    server_hugepages: false", "takes no hugepages"),
+        ("driver: nvme", "driver: nvme\n    server_interrupt_mode: true", "never polls as SPDK"),
         (
             "driver: nvme",
             'driver: nvme\n    engine: {ioengine: "null"}',
@@ -246,6 +254,8 @@ def test_bare_name_is_found_here_first(tmp_path: Path, monkeypatch: pytest.Monke
         find_experiment("quikc")
     with pytest.raises(ExperimentError, match="no such file"):
         find_experiment("experiments/absent.yml")
+    with pytest.raises(ExperimentError, match="is a folder, wanted an experiment file"):
+        find_experiment(str(mine.parent))
 
 
 def shipped(checkout: Path) -> list[Path]:

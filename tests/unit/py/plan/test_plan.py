@@ -166,11 +166,11 @@ def test_ids_grow_beyond_four_digits() -> None:
 
 
 def test_shared_guest_with_more_devices_than_slots_is_split() -> None:
-    """Fifteen devices go into the first guest, the rest and no more into a second."""
-    stacks = [virtio_blk(f"s{number}") for number in range(17)]
+    """26 devices go into the first guest, the rest and no more into a second."""
+    stacks = [virtio_blk(f"s{number}") for number in range(28)]
     environments = plan_of(*stacks, GUEST_NULL)["environments"]
     counts = {name: len(value["guest"]["devices"]) for name, value in environments.items()}
-    assert counts == {"guest-1": 15, "guest-2": 2}
+    assert counts == {"guest-1": 26, "guest-2": 2}
 
 
 def test_plan_of_known_stacks() -> None:
@@ -224,6 +224,32 @@ def test_spdk_stacks_share_a_target_unless_their_cpus_differ() -> None:
     }
 
 
+def test_spdk_stacks_that_work_in_another_manner_have_their_own_target() -> None:
+    """A process sleeps or polls, and takes hugepages or not, for all that it serves."""
+    manners = ("server_cpus: 1", "server_hugepages: false", "server_interrupt_mode: true")
+    stacks = [
+        VFIO_USER.replace("spdk-vfio", f"s{number}") + f"    {more}\n"
+        for number, more in enumerate(manners)
+    ]
+    targets = plan_of(*stacks)["environments"]["guest-1"]["targets"]
+    found = [(t.get("hugepages", True), t.get("interrupt_mode", False)) for t in targets]
+    assert found == [(True, False), (False, False), (True, True)]
+
+
+def test_all_guests_lie_in_hugepages_where_vhost_serves_one() -> None:
+    """SPDK's vhost reaches no other memory, and what is compared has guests alike."""
+    vhost = STORAGE_DAEMON.replace("vhost-user-blk:", "vhost:").replace(
+        "qemu-storage-daemon", "spdk-vhost"
+    )
+    vhost = vhost.replace("null-co", "bdev_null")
+    head = HEAD.replace("repetitions: 2", "repetitions: 1\nlayout: guest-per-stack")
+    for stacks, huge in (([NVME], [None]), ([NVME, vhost], [True, True])):
+        guests = plan_of(*stacks, head=head)["environments"].values()
+        assert [one["guest"].get("hugepages") for one in guests] == huge
+    asked = plan_of(NVME, head=head + "guest: {hugepages: true}\n")["environments"]
+    assert [one["guest"]["hugepages"] for one in asked.values()] == [True]
+
+
 def test_engine_wins_over_workload_and_workload_over_defaults() -> None:
     """Options of a stack replace even a sweep of the workload."""
     stack = NVME + "    engine: {iodepth: 8, ioengine: io_uring}\n"
@@ -237,6 +263,18 @@ def test_engine_wins_over_workload_and_workload_over_defaults() -> None:
         "bs": "4k",
         "iodepth": 8,
     }
+
+
+@pytest.mark.parametrize(
+    ("margin", "runtime", "limit_s"),
+    [("", 10, 70.0), ("", 100, 300.0), ("point_margin_s: 4\n", 1, 5.0)],
+)
+def test_a_point_has_a_limit(margin: str, runtime: int, limit_s: float) -> None:
+    """point_margin_s longer than expected, a minute by default, but three times as long."""
+    head = HEAD.replace("repetitions: 2", "repetitions: 1") + margin
+    workloads = f"workloads: [{{name: w, rw: read, time_based: 1, runtime: {runtime}}}]\n"
+    made = make_plan(example(GUEST_NULL, head=head, workloads=workloads), None, run_id=RUN_ID)
+    assert [point["limit_s"] for point in made["points"]] == [limit_s]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs impor
 QSD, NVMF, VHOST = "qemu-storage-daemon", "spdk-nvmf-tgt", "spdk-vhost"
 
 
-def device(iothreads: int = 0, export: str | None = None) -> dict[str, Any]:
-    """A device, served by QEMU unless it has an export."""
-    return {"iothreads": iothreads, "export": export}
+def device(
+    iothreads: int = 0, export: str | None = None, *, name: str | None = None
+) -> dict[str, Any]:
+    """A device, served by QEMU unless it has an export; of a stack of its own unless named."""
+    return {"name": name or f"io{iothreads}", "iothreads": iothreads, "export": export}
 
 
 def environment(
@@ -43,6 +45,7 @@ def needed(*environments: dict[str, Any], absent: tuple[str, ...] = (), **option
         ((device(),), 1),  # QEMU's main loop serves it
         ((device(export="x"),), 0),  # a target serves it
         ((device(1), device(3), device(2), device()), 3),  # one works at a time
+        ((device(2, name="a_1"), device(2, name="a_2"), device(3)), 4),  # of one stack: all
     ],
 )
 def test_threads_of_qemu_that_serve_devices(
@@ -66,6 +69,24 @@ def test_targets_that_are_never_up_together_share() -> None:
     targets, guests = needed(environment((QSD, None)), environment((VHOST, None)), environment())
     assert targets == [{"name": "targets", "cores": 1}]
     assert len(guests) == 1
+
+
+def test_a_target_that_polls_several_cores_gets_them() -> None:
+    """As many as the hungriest of its kind, for one environment is up at a time."""
+    made = [environment((VHOST, None)) for _ in range(3)]
+    for one, cores in zip(made, (None, 4, 2), strict=True):
+        one["targets"][0].update({"cores": cores} if cores else {})
+    assert needed(*made)[0] == [{"name": VHOST, "cores": 4}]
+
+
+def test_guests_that_are_up_together_get_cpus_each() -> None:
+    """As many as the largest group; the first of each group may share its CPUs with the others'."""
+    alone, group = environment(), environment()
+    group["peers"] = [{**group["guest"], "vcpus": 3} for _ in range(2)]
+    _, guests = needed(alone, group)
+    assert [(one["name"], one["vcpus"]) for one in guests] == [
+        ("guest", 2), ("guest-2", 3), ("guest-3", 3),
+    ]  # fmt: skip
 
 
 def test_targets_that_this_host_cannot_start_need_nothing() -> None:
