@@ -118,6 +118,10 @@ run:
     verdict:
       description: clean or tainted, with reasons.
       type: dict
+    remarks:
+      description: What was odd but no failure, such as a target that crashed when it was stopped.
+      type: list
+      elements: str
 ansible_facts:
   description: The rows as a fact.
   returned: when the run has ended

@@ -26,6 +26,19 @@ options:
     description:
       - SPDK's source tree with its build, or the folder of its programs. By default C(PATH).
     type: path
+  fio_path:
+    description: The host's fio. By default the one on C(PATH).
+    type: path
+  guest_prefixes:
+    description:
+      - Folders that builds of fio, xNVMe, uPCIe or SPDK were installed to on this host. Guests get
+        them, at the same paths; the fio among them then drives all points in guests.
+    type: list
+    elements: path
+    default: []
+  pins:
+    description: The named set of pins that builds were asked of; only recorded.
+    type: str
   accelerator:
     description:
       - V(auto) tries KVM and falls back to TCG, V(tcg) does not try, V(kvm) fails when KVM is not
@@ -87,13 +100,28 @@ capabilities:
       description: Its path, version and exports.
       type: dict
     spdk:
-      description: Paths of nvmf_tgt and vhost, and their version.
+      description:
+        - Paths of nvmf_tgt, vhost, bdevperf and spdk_nvme_perf, and their version; C(fio_plugin),
+          the path of SPDK's engine for fio with C(fio_path) and C(fio_version) of the fio here, if
+          it loads it.
       type: dict
     fio:
       description: Path, version and engines of the host's fio.
       type: dict
+    builds:
+      description:
+        - C(pins), the name of their set, and C(products), what the stamps of those programs say
+          that M(nvmelab.bench.source_build) has built, by product; null when it has built none.
+      type: dict
     guest_image:
-      description: The image that guests are started from.
+      description:
+        - The image that guests are started from; C(pci_drivers) are those of its kernel that
+          leave a device to programs.
+      type: dict
+    guest_payload:
+      description:
+        - Of O(guest_prefixes), the paths that guests get, the fio (path, version, engines) and
+          other programs among them.
       type: dict
     accelerator:
       description: Its name, kvm_usable (null when not tried), the reason, and details of a failure.
@@ -112,6 +140,9 @@ ARGUMENTS = {
     **LAB_ROOT,
     "qemu_path": {"type": "path"},
     "spdk_directory": {"type": "path"},
+    "fio_path": {"type": "path"},
+    "guest_prefixes": {"type": "list", "elements": "path", "default": []},
+    "pins": {"type": "str"},
     "accelerator": {"type": "str", "choices": ["auto", "tcg", "kvm"], "default": "auto"},
     "accelerator_deadline_s": {"type": "float", "default": 20},
 }
@@ -125,6 +156,9 @@ def main() -> None:
             Path(options["root"]),
             qemu_path=options["qemu_path"],
             spdk_directory=options["spdk_directory"],
+            fio_path=options["fio_path"],
+            guest_prefixes=options["guest_prefixes"],
+            pins=options["pins"],
             wanted_accelerator=options["accelerator"],
             accelerator_deadline_s=options["accelerator_deadline_s"],
         )

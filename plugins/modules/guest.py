@@ -43,6 +43,11 @@ options:
     description: The guest's memory, in MiB.
     type: int
     default: 1024
+  hugepages:
+    description:
+      - Whether its memory lies in hugepages of 2 MiB, as SPDK's vhost needs it. They must be free.
+    type: bool
+    default: false
   cpus:
     description:
       - CPUs of the lab host for the guest's CPUs, as the kernel writes lists (V(2-5,8)). One each
@@ -236,6 +241,7 @@ ARGUMENTS = {
     "directory": {"type": "path"},
     "vcpus": {"type": "int", "default": 2},
     "memory_mib": {"type": "int", "default": 1024},
+    "hugepages": {"type": "bool", "default": False},
     "cpus": {"type": "str"},
     "iothread_cpus": {"type": "str"},
     "devices": {"type": "list", "elements": "dict", "default": [], "options": DEVICE},

@@ -124,6 +124,11 @@ image:
       description: The I/O engines of the fio inside.
       type: list
       elements: str
+    pci_drivers:
+      description:
+        - Which of uio_pci_generic and vfio-pci its kernel has. Absent from a cloud image's.
+      type: list
+      elements: str
 built:
   description: Whether an image was made by this call.
   returned: success

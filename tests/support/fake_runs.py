@@ -30,6 +30,7 @@ def row(**values: Any) -> Row:
         "bs": "4k",
         "iodepth": 1,
         "numjobs": 1,
+        "client": "fio",
         "ioengine": "libaio",
         "fio_version": "fio-3.33",
         "direction": "read",

@@ -71,6 +71,30 @@ def argv(
     return words
 
 
+def argv_of_jobs(
+    options: Mapping[str, Any], filenames: Mapping[str, str], *, fio: str = "fio"
+) -> list[str]:
+    """Return the command of one fio process that drives several devices at once, each by a job.
+
+    Args:
+        options: as for :func:`argv`; those of every job. ``group_reporting`` is left out: each
+            job's own figures are wanted, and they can be added later.
+        filenames: job name -> its device.
+        fio: the program.
+
+    Raises:
+        FioJobError: see :func:`argv`.
+    """
+    words = [fio, "--output-format=json+", *(["--readonly"] if is_read_only(options) else [])]
+    words.append("--name=global")
+    for key, value in {"percentile_list": PERCENTILES, **options}.items():
+        if key != "group_reporting":
+            words.append(_word(key, value))
+    for name, filename in filenames.items():
+        words += [f"--name={name}", "--filename=" + escape_filename(filename)]
+    return words
+
+
 def escape_filename(filename: str) -> str:
     """Return the file name as fio wants it: a bare colon there separates names."""
     return filename.replace(":", "\\:")

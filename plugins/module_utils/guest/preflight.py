@@ -13,6 +13,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInp
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import check_socket_path
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import GuestError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.free_hugepages import free_mib
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 OVERLAY_MIB = 64
+_HUGEPAGE_KIB = 2048
 
 
 def require_startable(
@@ -39,17 +41,31 @@ def require_startable(
         QmpError: the run directory's path is too long for a socket.
     """
     _require_files(spec["name"], image, keys)
-    wanted, free = spec["memory_mib"], backends.available_memory_bytes() // backends.MIB
-    if wanted > free:
-        raise GuestError(
-            f"{spec['name']}: memory_mib {wanted}: this machine has {free} MiB available; give the "
-            "guest less"
-        )
+    _require_memory(spec)
     _require_space(spec["name"], directory)
     for device in spec["devices"]:
         if device.get("export"):
             _require_socket(spec["name"], device, sockets)
     check_socket_path(guest.qmp_socket_path(directory, spec["name"]))
+
+
+def _require_memory(spec: Mapping[str, Any]) -> None:
+    name, wanted = spec["name"], spec["memory_mib"]
+    if spec.get("hugepages"):
+        free = free_mib().get(_HUGEPAGE_KIB, 0)
+        if wanted > free:
+            raise GuestError(
+                f"{name}: memory_mib {wanted} shall lie in hugepages, of those of 2 MiB {free} MiB "
+                f"are free; have {-(-wanted // 2)} free ones: role hugepages, or sysctl "
+                "vm.nr_hugepages"
+            )
+        return
+    free = backends.available_memory_bytes() // backends.MIB
+    if wanted > free:
+        raise GuestError(
+            f"{name}: memory_mib {wanted}: this machine has {free} MiB available; give the guest "
+            "less"
+        )
 
 
 def _require_space(name: str, directory: Path) -> None:

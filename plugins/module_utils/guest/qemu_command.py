@@ -56,7 +56,8 @@ def qemu_argv(
     """Return QEMU's whole argument list for a plan's guest.
 
     Args:
-        spec: the plan's guest: name, vcpus, memory_mib, devices.
+        spec: the plan's guest: name, vcpus, memory_mib, devices, and perhaps kernel_args and
+            iommu.
         qemu: capabilities of the QEMU to run.
         accelerator: ``tcg`` or ``kvm``.
         files: images, logs, sockets, backends.
@@ -77,8 +78,9 @@ def qemu_argv(
         *_root_disk(files),
         *_network(ssh_port),
         *_panic(qemu),
+        *(["-device", "intel-iommu"] if spec.get("iommu") else []),
         *_devices(spec, qemu, files),
-        *_kernel(files),
+        *_kernel(spec, files),
     ]
 
 
@@ -101,7 +103,8 @@ def _machine(spec: Mapping[str, Any], accelerator: str) -> list[str]:
     arguments = ["-name", f"guest={spec['name']},debug-threads=on"]
     arguments += ["-machine", "q35,memory-backend=mem0", *_ACCELERATORS[accelerator]]
     arguments += ["-smp", str(spec["vcpus"]), "-m", f"{memory}M"]
-    arguments += ["-object", f"memory-backend-memfd,id=mem0,size={memory}M,share=on"]
+    huge = ",hugetlb=on,hugetlbsize=2M,prealloc=on" if spec.get("hugepages") else ""
+    arguments += ["-object", f"memory-backend-memfd,id=mem0,size={memory}M,share=on{huge}"]
     arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     return arguments
 
@@ -115,11 +118,18 @@ def _firmware(spec: Mapping[str, Any], qemu: Mapping[str, Any], files: GuestFile
     return ["-bios", qemu["qboot"]] if vfio_user and files.kernel and qemu.get("qboot") else []
 
 
-def _kernel(files: GuestFiles) -> list[str]:
+def _kernel(spec: Mapping[str, Any], files: GuestFiles) -> list[str]:
+    arguments = spec.get("kernel_args") or []
     if files.kernel is None:
+        if arguments:
+            raise BadInputError(
+                f"guest {spec['name']}: kernel arguments {' '.join(arguments)}: its image boots by "
+                "itself, without any of ours; use an image built from the archive"
+            )
         return []
     initrd = ["-initrd", files.initrd] if files.initrd else []
-    return ["-kernel", files.kernel, *initrd, "-append", files.kernel_cmdline]
+    text = " ".join([files.kernel_cmdline, *arguments])
+    return ["-kernel", files.kernel, *initrd, "-append", text]
 
 
 def _consoles(files: GuestFiles) -> list[str]:

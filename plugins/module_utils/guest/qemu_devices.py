@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.serial_number import serial_number
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
@@ -124,7 +125,7 @@ def _check(
 def _nvme(
     device: Mapping[str, Any], qemu: Mapping[str, Any], threads: Sequence[str], _: Optional[str]
 ) -> list[str]:
-    ours = {"drive": node_name(device), "serial": device["name"][:20]}
+    ours = {"drive": node_name(device), "serial": serial_number(device["name"])}
     if threads:
         ours["iothread"] = threads[0]  # refused below, as long as QEMU's nvme has none
     return _device(device, qemu, ours)

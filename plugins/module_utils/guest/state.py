@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 
-_TARGET_OPTIONS = ("name", "kind", "cpus", "hugepages", "interrupt_mode", "exports")
+_TARGET_OPTIONS = ("name", "kind", "cpus", "hugepages", "interrupt_mode", "unit", "exports")
 _Running = TypeVar("_Running", bound=Union[RunningGuest, RunningTarget])
 
 
@@ -49,7 +49,7 @@ def guest_spec(options: Mapping[str, Any]) -> dict[str, Any]:
                 "export": given["name"] if given.get("socket") else None,
             }
         )
-    kept = ("name", "vcpus", "memory_mib", "cpus", "iothread_cpus")
+    kept = ("name", "vcpus", "memory_mib", "hugepages", "cpus", "iothread_cpus")
     return {**{key: options[key] for key in kept}, "devices": devices}
 
 

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
-from ansible_collections.nvmelab.bench.plugins.module_utils.host import accelerator
+from ansible_collections.nvmelab.bench.plugins.module_utils.host import (
+    accelerator,
+    guest_payload,
+    spdk_probe,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.builds import builds_of
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.qemu_probe import (
     ProbeError,
@@ -30,7 +35,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.host.qemu_probe impo
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.store import current_image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCHEMA_VERSION = 1
 # Raised when a probe answers more or otherwise than before: what was kept is then void.
@@ -50,6 +55,7 @@ _IMAGE_KEYS = (
     "kernel_release",
     "fio_version",
     "fio_engines",
+    "pci_drivers",
 )
 
 Probe = Callable[[str], dict[str, Any]]
@@ -60,6 +66,9 @@ def probe(
     *,
     qemu_path: Optional[str] = None,
     spdk_directory: Optional[str] = None,
+    fio_path: Optional[str] = None,
+    guest_prefixes: Sequence[str] = (),
+    pins: Optional[str] = None,
     wanted_accelerator: str = "auto",
     accelerator_deadline_s: float = accelerator.PROBE_DEADLINE_S,
 ) -> dict[str, Any]:
@@ -70,6 +79,9 @@ def probe(
         qemu_path: the QEMU to use; default is the one on PATH. Its storage daemon is looked for
             beside it first.
         spdk_directory: an SPDK source tree with its build, or a folder with the programs.
+        fio_path: the fio to use; default is the one on PATH.
+        guest_prefixes: folders with builds that guests get; see :func:`guest_payload.find`.
+        pins: name of the set of pins that builds were asked of; only recorded.
         wanted_accelerator: ``auto``, ``tcg`` or ``kvm``; see :func:`accelerator.choose`.
         accelerator_deadline_s: how long a guest may take under KVM.
 
@@ -79,18 +91,24 @@ def probe(
         AcceleratorError: ``kvm`` is wanted and not usable.
     """
     programs: dict[str, tuple[Optional[str], Probe]] = {
-        "qemu": (_find_qemu(qemu_path), probe_qemu),
+        "qemu": (_find("qemu_path", qemu_path, _QEMU), probe_qemu),
         "qemu_storage_daemon": (_find_storage_daemon(qemu_path), probe_storage_daemon),
-        "fio": (shutil.which("fio"), probe_fio),
+        "fio": (_find("fio_path", fio_path, "fio"), probe_fio),
     }
     found = _probe_all(root / "cache" / "capabilities.json", programs)
     image = guest_image(root)
+    spdk = spdk_programs(spdk_directory)
     return {
         "schema_version": SCHEMA_VERSION,
         **_machine(),
         **found,
-        "spdk": spdk_programs(spdk_directory),
+        "spdk": {
+            **spdk,
+            "fio_plugin": spdk_probe.fio_plugin(spdk["nvmf_tgt"], found["fio"]),
+        },
+        "builds": _builds(found, spdk, guest_prefixes, pins),
         "guest_image": image,
+        "guest_payload": guest_payload.find(guest_prefixes, probe_fio),
         "accelerator": accelerator.choose(
             root,
             wanted=wanted_accelerator,
@@ -99,6 +117,18 @@ def probe(
             deadline_s=accelerator_deadline_s,
         ),
     }
+
+
+def _builds(
+    found: Mapping[str, Any],
+    spdk: Mapping[str, Optional[str]],
+    guest_prefixes: Sequence[str],
+    pins: Optional[str],
+) -> Optional[dict[str, Any]]:
+    """Return the set of pins and the builds of ours that a run would use; None without any."""
+    programs = [answer["path"] for answer in found.values() if answer]
+    products = builds_of([*programs, spdk["nvmf_tgt"], spdk["vhost"], *guest_prefixes])
+    return {"pins": pins, "products": products} if products else None
 
 
 def probe_fio(path: str) -> dict[str, Any]:
@@ -132,12 +162,13 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _find_qemu(given: Optional[str]) -> Optional[str]:
+def _find(option: str, given: Optional[str], name: str) -> Optional[str]:
+    """Return the program that was given, else that on PATH, None where there is none."""
     if given is None:
-        return shutil.which(_QEMU)
+        return shutil.which(name)
     path = shutil.which(given)
     if path is None:
-        raise BadInputError(f"qemu_path {given}: no executable file there; leave it out for PATH's")
+        raise BadInputError(f"{option} {given}: no executable file there; leave it out for PATH's")
     return path
 
 
@@ -148,7 +179,7 @@ def _find_storage_daemon(qemu_path: Optional[str]) -> Optional[str]:
 
 
 def spdk_programs(directory: Optional[str]) -> dict[str, Optional[str]]:
-    """Return where SPDK's targets are. A folder that was given must hold one of them."""
+    """Return where SPDK's targets and clients are; a folder that was given must hold a target."""
     folders = [Path(directory, "build", "bin"), Path(directory)] if directory else []
     search = os.pathsep.join(map(str, folders)) if directory else None
     nvmf_tgt = shutil.which("nvmf_tgt", path=search)
@@ -161,7 +192,12 @@ def spdk_programs(directory: Optional[str]) -> dict[str, Optional[str]]:
         )
     program = nvmf_tgt or vhost
     version = re.search(r"SPDK v?(\S+)", run([program, "-v"])) if program else None
-    return {"nvmf_tgt": nvmf_tgt, "vhost": vhost, "version": version[1] if version else None}
+    return {
+        "nvmf_tgt": nvmf_tgt,
+        "vhost": vhost,
+        **spdk_probe.clients(nvmf_tgt),
+        "version": version[1] if version else None,
+    }
 
 
 def _probe_all(cache: Path, programs: Mapping[str, tuple[Optional[str], Probe]]) -> dict[str, Any]:

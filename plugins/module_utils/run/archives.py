@@ -20,7 +20,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import leftovers
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
 # What tells of a run; sockets, locks, leases and the executor's state are of no use elsewhere.
-MEMBERS = ("manifest.json", "plan.json", "points", "logs")
+MEMBERS = ("manifest.json", "plan.json", "points", "raw", "logs")
 # The cheapest level: fio's JSON shrinks to a tenth with it, and the lab host's time is dear.
 COMPRESSION = 1
 # A run directory without a manifest is somebody's that has just begun, when younger than this.

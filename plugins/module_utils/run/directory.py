@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
@@ -48,6 +49,7 @@ class RunDirectory:
         self.reserve_path = path / "reserve"
         self.processes = path / "processes"
         self.points = path / "points"
+        self.raw = path / "raw"
         self.logs = path / "logs"
 
     @classmethod
@@ -109,12 +111,26 @@ class RunDirectory:
         """Return where a good point's fio output lies, verbatim."""
         return self.points / f"{point_id}.fio.json"
 
-    def bad_output_path(self, point_id: str) -> Path:
+    def output_path(self, point_id: str, client: str) -> Path:
+        """Return where a good point's output lies, verbatim, whatever drove the I/O."""
+        if client == workload.FIO:
+            return self.fio_path(point_id)
+        return self.points / f"{point_id}.{client}.txt"
+
+    def bad_output_path(self, point_id: str, client: str = workload.FIO) -> Path:
         """Return where the output of a failed point is kept."""
-        return self.points / f"{point_id}.fio.out"
+        return self.points / f"{point_id}.{client}.out"
+
+    def raw_path(self, point_id: str, guest: str) -> Path:
+        """Return where the verbatim output of one guest lies, when a point's is the sum of all."""
+        return self.raw / f"{point_id}.{guest}.fio.json"
+
+    def raw_paths(self, point_id: str) -> list[Path]:
+        """Return the verbatim outputs that there are of such a point."""
+        return sorted(self.raw.glob(f"{point_id}.*"))
 
     def stderr_path(self, point_id: str) -> Path:
-        """Return where fio's stderr lies."""
+        """Return where the stderr of fio, or another client, lies."""
         return self.logs / "points" / f"{point_id}.stderr"
 
     def record(self, point_id: str) -> Optional[dict[str, Any]]:
@@ -127,8 +143,10 @@ class RunDirectory:
         record = self.record(point_id)
         if not record or record.get("state") != "ok":
             return False
-        path = self.fio_path(point_id)
-        return path.is_file() and sha256(path) == record.get("fio_sha256")
+        path = self.output_path(point_id, record.get("client", workload.FIO))
+        # "fio_sha256" it was called while fio was the only client.
+        digest = record.get("output_sha256", record.get("fio_sha256"))
+        return path.is_file() and sha256(path) == digest
 
     def renew_lease(self) -> None:
         """Say that somebody still waits for this run."""

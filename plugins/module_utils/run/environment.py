@@ -13,7 +13,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import Nvmela
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.agent_connection import (
     AgentConnection,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Place, Target
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Part, Place, Target
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
@@ -50,6 +50,7 @@ class Environment(ABC):
         self.settings = settings
         self._connection: Optional[AgentConnection] = None
         self._fio = "fio"  # as it is called where the points run
+        self._programs: dict[str, str] = {}  # the other clients there
 
     @abstractmethod
     def start(self) -> None:
@@ -77,6 +78,10 @@ class Environment(ABC):
             self._connection.close()
             self._connection = None
 
+    def parts(self, point: Mapping[str, Any]) -> list[Part]:
+        """Return who drives the point, and at what: one part where it is not shared out."""
+        return [Part(None, self.place(), self.target(point))]
+
     def place(self) -> Place:
         """Return where points run, with an agent that has said hello.
 
@@ -88,7 +93,7 @@ class Environment(ABC):
             self._connection = None
         if self._connection is None:
             self._connection = self._new_connection()
-        return Place(self._connection, self._fio, self.check)
+        return Place(self._connection, self._fio, self.check, self._programs)
 
     def _new_connection(self) -> AgentConnection:
         settings = self.settings

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Union
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.group_environment import (
+    GroupEnvironment,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.guest_environment import (
     GuestEnvironment,
 )
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Environments:
-    """At most one guest environment is up at a time; it is paused while host points run."""
+    """At most one guest environment is up at a time; it is paused while host points run.
+
+    What polls on the host without a guest is stopped for any other: it starts in a second.
+    """
 
     def __init__(self, specs: Mapping[str, Mapping[str, Any]], settings: Settings) -> None:
         self._hosts = {
@@ -33,9 +39,7 @@ class Environments:
             if not spec["guest"]
         }
         self._guests = {
-            name: GuestEnvironment(name, spec, settings)
-            for name, spec in specs.items()
-            if spec["guest"]
+            name: _guests(name, spec, settings) for name, spec in specs.items() if spec["guest"]
         }
         self._up: set[str] = set()
         self._paused: set[str] = set()
@@ -89,6 +93,10 @@ class Environments:
         return self._guests.get(name) or self._hosts[name]
 
     def _make_way_for(self, name: str) -> None:
+        for other in sorted(self._up & set(self._hosts) - {name}):
+            if self._hosts[other].polls:
+                self._say(f"stopping {other}")
+                self.take_down(other)
         for other in sorted(self._up & set(self._guests) - {name}):
             if name in self._guests:
                 self._say(f"stopping {other}")
@@ -104,6 +112,14 @@ class Environments:
         except NvmelabError:
             # A guest that cannot be paused would disturb: it is started afresh when needed.
             self.take_down(name)
+
+
+def _guests(
+    name: str, spec: Mapping[str, Any], settings: Settings
+) -> Union[GuestEnvironment, GroupEnvironment]:
+    if spec.get("peers"):
+        return GroupEnvironment(name, spec, settings)
+    return GuestEnvironment(name, spec, settings)
 
 
 @contextlib.contextmanager

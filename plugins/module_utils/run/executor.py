@@ -197,9 +197,9 @@ class _Executor:
         return count
 
     def _run_point(self, environment: Environment, point: Point, *, is_first: bool) -> None:
-        place, target = environment.place(), environment.target(point)
+        parts = environment.parts(point)
         self._progress.point(point)
-        record = self._sweep.run(place, point, target, is_first=is_first)
+        record = self._sweep.run(parts, point, is_first=is_first)
         self._progress.concluded(record)
 
     def _cause(self, error: NvmelabError, environment: Optional[Environment]) -> NvmelabError:

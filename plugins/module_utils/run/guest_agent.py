@@ -11,7 +11,7 @@ Requests are JSON lines on stdin, events are JSON lines on stdout. One point at 
 nothing but fio runs while fio measures. When stdin ends, whoever asked is gone: fio is stopped.
 """
 
-# ruff: noqa: PTH112, PTH119, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH119, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ TERM_S = 5.0
 KILL_S = 1.0
 MARK = "NVMELAB_RUN"
 DEVICE = "{device}"  # stands for the path in argv until the device is found
+
+
+CHARACTER = "character"  # of a request's node: the device that NVMe commands go through
+
+
+def further_device(number: int) -> str:
+    """Return what stands in argv for the path of a point's second device (0), third (1) and so on.
+
+    No escape of fio's can change it.
+    """
+    return f"{{device{number + 2}}}"
 
 
 class DeviceError(Exception):
@@ -99,6 +110,11 @@ class Agent:
         if request.get("pci_address"):
             device = self._device(request)
             argv = [word.replace(f"--filename={DEVICE}", f"--filename={device}") for word in argv]
+        for number, more in enumerate(request.get("more") or ()):
+            word, device = further_device(number), self._device({**request, **more})
+            argv = [f"--filename={device}" if one == f"--filename={word}" else one for one in argv]
+        if request.get("hold"):
+            self._await_go(request["id"])
         self.tell({"event": "started", "id": request["id"], "argv": argv})
         started, before = time.monotonic(), None if request["is_first"] else self._ended
         event = self._fio(argv, float(request["limit_s"]))
@@ -106,6 +122,15 @@ class Agent:
         event.update(event="finished", id=request["id"], duration_s=self._ended - started)
         event["gap_s"] = None if before is None else started - before
         self.tell(event)
+
+    def _await_go(self, point: str) -> None:
+        """Say that all is ready and wait for the word, so that several guests start at once."""
+        self.tell({"event": "ready", "id": point})
+        word = self._next_request()
+        if word is None:
+            raise AskerGoneError
+        if not word.get("go"):
+            raise DeviceError("not started: another guest was not ready")
 
     def _device(self, request: dict[str, Any]) -> str:
         """Return the device's path; one that did not come once is not waited for again."""
@@ -118,7 +143,7 @@ class Agent:
             self._absent[address] = str(error)
             raise
         refuse_if_in_use(device)
-        return f"/dev/{device}"
+        return character_device(device) if request.get("node") == CHARACTER else f"/dev/{device}"
 
     def _fio(self, argv: list[str], limit_s: float) -> dict[str, Any]:
         clock = time.time()
@@ -205,7 +230,8 @@ def stop_tree(process: subprocess.Popen[bytes], output: Output) -> list[int]:
         process.send_signal(signal.SIGTERM)
         output.read_until_end(time.monotonic() + TERM_S)
         if process.poll() is None:
-            for pid in {*family, *descendants(process.pid)}:
+            # Its group too: what has another parent by now.
+            for pid in {*family, *descendants(process.pid), -process.pid}:
                 kill(pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TERM_S)
@@ -275,6 +301,18 @@ def find_block_device(address: str, *, sysfs: str = "/sys", deadline_s: float = 
         if time.monotonic() >= deadline:
             raise DeviceError(_absence(address, sysfs, deadline_s))
         time.sleep(0.05)
+
+
+def character_device(device: str, *, dev: str = "/dev") -> str:
+    """Return the path of an NVMe disk's character device; ``nvme0n1`` has ``/dev/ng0n1``.
+
+    Raises:
+        DeviceError: it has none: another kind of disk, or a kernel before 5.13.
+    """
+    path = f"{dev}/ng{device[len('nvme') :]}"
+    if not device.startswith("nvme") or not os.path.exists(path):
+        raise DeviceError(f"/dev/{device} has no character device for NVMe commands (ng…)")
+    return path
 
 
 def block_devices(address: str, sysfs: str = "/sys") -> list[str]:

@@ -8,21 +8,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from typing import Any, Mapping, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import boot as guest_boot
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import (
     RunningGuest,
     start_guest,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import agent_connection
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    agent_connection,
+    guest_payload,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import (
     Environment,
     EnvironmentLostError,
     Settings,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Target
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.user_space import UserSpaceDevices
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import qsd as qsd_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk as spdk_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
@@ -42,11 +48,22 @@ class GuestEnvironment(Environment):
         super().__init__(name, spec, settings)
         self._targets: list[RunningTarget] = []
         self._guest: Optional[RunningGuest] = None
+        self._user_space: Optional[UserSpaceDevices] = None
+        payload = settings.capabilities.get("guest_payload") or {}
+        # The payload's fio drives all stacks of a run, those that could do with the image's too:
+        # two versions of fio in one table would compare fio.
+        if payload.get("fio"):
+            self._fio = payload["fio"]["path"]
+        self._programs = dict(payload.get("programs") or {})
         self.boots_s: list[float] = []
 
     def start(self) -> None:
         """Start the targets, then the guest that attaches to them."""
-        settings, guest = self.settings, self.spec["guest"]
+        self.boot(self.start_targets())
+
+    def start_targets(self) -> dict[str, str]:
+        """Start the targets; the path of each export's socket."""
+        settings = self.settings
         self._require("qemu", "QEMU; run the role qemu")
         self._require("guest_image", "guest image; run the role guest_image")
         sockets: dict[str, str] = {}
@@ -57,6 +74,11 @@ class GuestEnvironment(Environment):
             )
             self._targets.append(target)
             sockets.update(target.sockets)
+        return sockets
+
+    def boot(self, sockets: Mapping[str, str]) -> None:
+        """Start the guest, which attaches to the sockets."""
+        settings, guest = self.settings, self.spec["guest"]
         settings.say(f"booting {guest['name']}")
         self._guest = start_guest(
             guest,
@@ -67,6 +89,20 @@ class GuestEnvironment(Environment):
             sockets=sockets,
         )
         self.boots_s.append(self._guest.boot_s)
+        self._prepare(self._guest)
+
+    def _prepare(self, guest: RunningGuest) -> None:
+        """Bring what the guest has not of its own, and take its devices for programs."""
+        payload = self.settings.capabilities.get("guest_payload")
+        if payload:
+            try:
+                guest_payload.send(payload, guest.ssh)
+            except NvmelabError as error:
+                raise EnvironmentLostError(
+                    f"{self.name}: the builds of guest_prefixes are not in the guest: {error}"
+                ) from error
+        self._user_space = UserSpaceDevices(guest, self.spec["guest"])
+        self._user_space.take()
 
     def stop(self) -> None:
         """Stop the guest first: a target that goes away under it would stall it."""
@@ -76,8 +112,15 @@ class GuestEnvironment(Environment):
                 stack.callback(self._stop_target, target)
             if self._guest:
                 stack.callback(self._guest.stop)
+            if self._user_space:
+                stack.callback(self._give_back, self._user_space)
             stack.callback(super().stop)
-        self._targets, self._guest = [], None
+        self._targets, self._guest, self._user_space = [], None, None
+
+    def _give_back(self, devices: UserSpaceDevices) -> None:
+        odd = devices.give_back()
+        if odd:
+            self.settings.remark(odd)
 
     def _stop_target(self, target: RunningTarget) -> None:
         crash = target.stop()
@@ -101,10 +144,25 @@ class GuestEnvironment(Environment):
         self._running_guest().check()
 
     def target(self, point: Mapping[str, Any]) -> Target:
-        """Return the PCI address of the point's device in the guest."""
+        """Return the PCI address of the point's device in the guest, and of its further ones."""
         if point["device"] is None:
             return Target()
-        return Target(pci_address=self._running_guest().device_address(point["device"]))
+        names = self._devices(point)
+        first, *more = (self._taken().target(name, point["fio"]) for name in names)
+        if not more:
+            return first
+        refusals = (one.refusal for one in (first, *more) if one.refusal)
+        return replace(first, more=tuple(more), names=tuple(names), refusal=next(refusals, None))
+
+    def _taken(self) -> UserSpaceDevices:
+        if self._user_space is None:
+            raise EnvironmentLostError(f"{self.name}: the guest is not running")
+        return self._user_space
+
+    def _devices(self, point: Mapping[str, Any]) -> list[str]:
+        """Return the names of the devices that this guest drives in the point."""
+        shares = {part["guest"]: part["devices"] for part in point.get("parts", ())}
+        return list(shares.get(self.spec["guest"]["name"]) or [point["device"]])
 
     def commands(self) -> dict[str, Any]:
         """Return QEMU's and each target's argument list."""
@@ -114,7 +172,7 @@ class GuestEnvironment(Environment):
 
     def agent_argv(self) -> list[str]:
         """Return the ssh command that starts an agent in the guest."""
-        command = agent_connection.remote_command("fio", self.settings.directory.run_id)
+        command = agent_connection.remote_command(self._fio, self.settings.directory.run_id)
         return list(self._running_guest().ssh.argv(command))
 
     def _require(self, capability: str, remedy: str) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import
     RunDirectoryError,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: points of other clients than fio
 NVMELAB_VERSION = "0.1.0"
 ENDED = ("complete", "partial", "failed", "interrupted")
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import fio_output
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import output as client_output
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import manifest
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ ROWS_CHARACTERS_MAX = 600_000
 RUN_COLUMNS = (
     *("run_id", "host", "state", "reason", "started_at", "finished_at", "experiment", "verdict"),
     *("points_planned", "points_done", "points_failed", "durations_s", "skips"),
+    "remarks",
 )
-POINT_COLUMNS = ("stack", "workload", "environment", "repetition", "runs_on")
+POINT_COLUMNS = ("stack", "workload", "environment", "repetition", "runs_on", "client")
 ROW_COLUMNS = (
     *("job_name", "direction", "is_aggregate", "rw", "bs", "iodepth", "numjobs", "ioengine"),
     *("iops", "bw_bytes_per_s", "total_ios", "runtime_ms", "clat_mean_ns", "clat_p50_ns"),
@@ -68,19 +71,41 @@ def failure(directory: RunDirectory) -> str:
     reason = content["reason"] or "no reason given"
     parts = [f"run {directory.run_id}: {content['state']}: {reason}"]
     if failed:
-        parts.append(f"failed points: {_names(failed)}")
+        parts.append(f"failed points: {'; '.join(_causes(failed))}")
+    parts += [f"remark: {remark}" for remark in content.get("remarks") or ()]
     parts.append(f"logs: {directory.logs}")
     return "; ".join(parts)
 
 
-def _names(failed: list[Mapping[str, Any]], shown: int = 12) -> str:
-    names = [str(one["id"]) for one in failed]
+def _causes(failed: Sequence[Mapping[str, Any]], shown: int = 4) -> list[str]:
+    """Return each cause once, with the points that failed for it, in run order."""
+    ids: dict[str, list[str]] = {}
+    for one in failed:
+        ids.setdefault(str(one["reason"]), []).append(str(one["id"]))
+    told = [f"{_names(names)}: {cause}" for cause, names in ids.items()]
+    more = len(told) - shown
+    return [*told[:shown], *([f"and {more} more causes"] if more > 0 else [])]
+
+
+def _names(names: Sequence[str], shown: int = 12) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 
 
 def _rows(directory: RunDirectory, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    record = {"client": workload.FIO, **record}  # before there were others
     head = {"point": record["id"], **{name: record[name] for name in POINT_COLUMNS}}
     head["verdict"] = record["verdict"]["state"]
-    found = fio_output.rows_from_file(directory.fio_path(record["id"]))
-    return [{**head, **{name: getattr(row, name) for name in ROW_COLUMNS}} for row in found]
+    return [{**head, **{name: getattr(row, name) for name in ROW_COLUMNS}}
+            for row in _rows_of_output(directory, record)]  # fmt: skip
+
+
+def _rows_of_output(
+    directory: RunDirectory, record: Mapping[str, Any]
+) -> Sequence[fio_output.FioRow]:
+    client = record["client"]
+    path = directory.output_path(record["id"], client)
+    if client == workload.FIO:
+        return fio_output.rows_from_file(path)
+    text = path.read_text("utf-8", errors="replace")
+    return [client_output.row_of(client, text, record["fio_options"], file=str(path))]

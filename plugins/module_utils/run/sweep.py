@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Optional, Sequence
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio import job as fio_job
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio import device_node
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import cpu_load
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import movement as host_movement
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
-    guest_agent,
+    point_command,
     point_record,
+    summing,
+    together,
     verdict,
 )
 
@@ -40,19 +43,50 @@ class SweepError(NvmelabError):
 
 @dataclass(frozen=True)
 class Target:
-    """What a point is aimed at: a path, a PCI address, or neither for engines without a file."""
+    """What a point is aimed at: a path, a PCI address, or neither for engines without a file.
+
+    ``more``: the further devices of the same place that fio drives at once, ``names`` those of
+    all, in the same order. ``transport_id``: a controller as SPDK's own clients are told it.
+    ``cpus``: where a client on the lab host runs; empty for anywhere. ``node``: which node of the
+    device at ``pci_address`` is meant, in the words of fio/device_node.py. ``refusal``: why no
+    point can be aimed at it.
+    """
 
     filename: Optional[str] = None
     pci_address: Optional[str] = None
+    more: tuple[Target, ...] = ()
+    names: tuple[str, ...] = ()
+    transport_id: Optional[str] = None
+    cpus: tuple[int, ...] = ()
+    node: str = device_node.BLOCK
+    refusal: Optional[str] = None
+
+    @property
+    def sought_address(self) -> Optional[str]:
+        """The PCI address whose node the agent is to find; None where there is none to find."""
+        return None if self.node == device_node.ADDRESS else self.pci_address
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where points run: the agent there, its fio, and how to ask whether all is well."""
+    """Where points run: the agent there, its fio, and how to ask whether all is well.
+
+    ``programs``: paths of other clients there, as point_command names them.
+    """
 
     connection: AgentConnection
     fio: str
     check: Callable[[], None]
+    programs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One guest's part of a point; ``name`` is None where the whole point is its."""
+
+    name: Optional[str]
+    place: Place
+    target: Target
 
 
 class Sweep:
@@ -71,48 +105,57 @@ class Sweep:
         self._sensors = sensors  # None: what moves is nobody's concern
 
     def run(
-        self, place: Place, point: Mapping[str, Any], target: Target, *, is_first: bool
+        self, parts: Sequence[Part], point: Mapping[str, Any], *, is_first: bool
     ) -> dict[str, Any]:
         """Run one point and return its record; a failing fio is a record too.
 
-        ``is_first``: the time since the point before holds more than the change of points.
+        ``parts``: one for each guest that takes part. ``is_first``: the time since the point
+        before holds more than the change of points.
 
         Raises:
-            NvmelabError: the place is lost (agent, guest or target gone), no record was written.
+            NvmelabError: a place is lost (agent, guest or target gone), no record was written.
         """
+        refusals = [part.target.refusal for part in parts if part.target.refusal]
+        if refusals:
+            return self.fail(point, refusals[0])
         point_record.forget(self._directory, point["id"])
         limit_s = limit_for(point)
-        request = {**self._request(place, point, target), "limit_s": limit_s, "is_first": is_first}
-        place.connection.request(request)
+        more = {"limit_s": limit_s, "is_first": is_first}
+        requests = [{**self._request(part.place, point, part.target), **more} for part in parts]
+
+        def check() -> None:
+            for part in parts:
+                part.place.check()
+
+        talk = together.Talk([together.Speaker(p.name, p.place.connection) for p in parts])
         wait_s = DEVICE_DEADLINE_S + ANSWER_S
-        first = place.connection.event(deadline_s=wait_s, check=place.check)
-        if first["event"] == "refused":
-            return point_record.failed(self._directory, point, first["cause"])
+        refused = talk.begin(requests, deadline_s=wait_s, check=check)
+        if refused:
+            return point_record.failed(self._directory, point, refused)
         started_at, before = time.time(), cpu_load.sample(self._root_pids())
         watch = host_movement.Watch(self._sensors) if self._sensors else None
 
         def look() -> None:
-            place.check()
+            check()
             if watch:
                 watch.tick()
 
-        event = place.connection.event(deadline_s=limit_s + ANSWER_S, check=look)
-        if event.get("stuck"):
-            pids = ", ".join(map(str, event["stuck"]))
-            raise SweepError(
-                f"fio did not end within {limit_s:.0f} s and cannot be killed (pid {pids} there): "
-                "the device does not answer"
-            )
+        events = talk.finish(deadline_s=limit_s + ANSWER_S, check=look)
+        if any(event.get("exit_code") != 0 for event in events):
+            check()  # the death of what it talked to is the cause, not how it took it
+        _refuse_stuck(parts, point, events, limit_s)
         ended_at, after = time.time(), cpu_load.sample(self._root_pids())
         outcome = point_record.Outcome(
-            argv=first["argv"],
-            event=event,
+            argv=talk.argvs[0],
+            event=events[0],
             started_at=started_at,
             ended_at=ended_at,
             limit_s=limit_s,
             load=cpu_load.load_between(before, after),
             movement=watch.end() if watch else None,
         )
+        if "parts" in point:
+            outcome = summing.summed(self._directory, point, outcome, talk, events)
         return point_record.conclude(self._directory, point, outcome, self._host)
 
     def fail(self, point: Mapping[str, Any], cause: str) -> dict[str, Any]:
@@ -121,15 +164,33 @@ class Sweep:
         return point_record.failed(self._directory, point, cause)
 
     def _request(self, place: Place, point: Mapping[str, Any], target: Target) -> dict[str, Any]:
-        name = f"{point['stack']}-{point['workload']}"
-        # The agent knows the device's name only when it has found it.
-        filename = guest_agent.DEVICE if target.pci_address else target.filename
-        return {
+        request = {
             "id": point["id"],
-            "argv": fio_job.argv(point["fio"], filename, name=name, fio=place.fio),
-            "pci_address": target.pci_address,
+            "argv": point_command.argv(point, target, place),
+            "pci_address": target.sought_address,
+            "node": target.node,
             "device_deadline_s": DEVICE_DEADLINE_S,
         }
+        sought = [one for one in target.more if one.sought_address]
+        more = [{"pci_address": one.sought_address, "node": one.node} for one in sought]
+        return {**request, "more": more} if more else request
+
+
+def _refuse_stuck(
+    parts: Sequence[Part],
+    point: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    limit_s: float,
+) -> None:
+    client = point.get("client", workload.FIO)
+    for part, event in zip(parts, events):  # noqa: B905 (strict is Python 3.10's)
+        if event.get("stuck"):
+            pids = ", ".join(map(str, event["stuck"]))
+            text = (
+                f"{client} did not end within {limit_s:.0f} s and cannot be killed (pid {pids} "
+                "there): the device does not answer"
+            )
+            raise SweepError(together.named(part.name, text))
 
 
 def limit_for(point: Mapping[str, Any]) -> float:

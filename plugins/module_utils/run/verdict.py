@@ -46,6 +46,7 @@ class PointFacts:
     load: Optional[Mapping[str, Any]] = None
     host: HostFacts = field(default_factory=HostFacts)
     movement: Optional[Mapping[str, Any]] = None
+    device_count: int = 1  # how many are driven at once, each by jobs of its own
 
 
 def reason(code: str, text: str) -> dict[str, str]:
@@ -137,14 +138,15 @@ def _inflight_reasons(facts: PointFacts) -> list[dict[str, str]]:
         for row in facts.rows
         if not row["is_aggregate"] and row["lat_mean_ns"]
     ]
-    allowed = fio_job.inflight_count(facts.options)
+    allowed = fio_job.inflight_count(facts.options) * facts.device_count
     if sum(measured) <= allowed * LITTLE_TOLERANCE:
         return []
     return [
         reason(
             "littles-law",
             f"IOPS times mean latency gives {sum(measured):.2f} I/Os in flight, "
-            f"iodepth times numjobs allows {allowed}: the clocks cannot be trusted",
+            f"{'devices times ' if facts.device_count > 1 else ''}iodepth times numjobs allows "
+            f"{allowed}: the clocks cannot be trusted",
         )
     ]
 

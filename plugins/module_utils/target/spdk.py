@@ -21,6 +21,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     NvmelabError,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.serial_number import serial_number
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     pci_device,
     spdk_config,
@@ -36,6 +37,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_targe
     RunningTarget,
     TargetError,
     stopped_on_error,
+    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +90,8 @@ def configuration(spec: Mapping[str, Any], sockets: Mapping[str, str]) -> dict[s
         return {"bdevs": bdevs, "vhost_controllers": made}
     subsystems = [
         {
-            "nqn": _NQN.format(export["name"]),
-            "serial_number": re.sub(r"[^\w-]", "", export["name"])[:20],
+            "nqn": nqn_of(export["name"]),
+            "serial_number": serial_number(re.sub(r"[^\w-]", "", export["name"])),
             "allow_any_host": True,
             "namespaces": [{"bdev": _bdev_name(export, number)}],
             "listeners": [str(Path(sockets[export["name"]]).parent)],
@@ -100,6 +102,11 @@ def configuration(spec: Mapping[str, Any], sockets: Mapping[str, str]) -> dict[s
     options = {"disable_mappable_bar0": True} if spec.get("interrupt_mode") else {}
     transport = {"trtype": "VFIOUSER", "options": options}
     return {"transports": [transport], "bdevs": bdevs, "subsystems": subsystems}
+
+
+def nqn_of(export: str) -> str:
+    """Return the NQN of an export's subsystem."""
+    return _NQN.format(export)
 
 
 def _bdev(export: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -147,11 +154,13 @@ def _start(
         unix_socket.require_usable(Path(path), removable=True, wanted_by=name)
     sleeping = ["--interrupt-mode"] if spec.get("interrupt_mode") else []
     argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec), *sleeping]
+    unit = unit_of(spec, directory)
     process = processes.start(
         argv,
         name=name,
         log_path=directory / "logs" / f"{name}.log",
         record_dir=directory / "processes",
+        unit=unit,
     )
     target = RunningTarget(
         name=name,
@@ -161,6 +170,7 @@ def _start(
         sockets=sockets,
         spec=dict(spec),
         leftovers=(str(rpc), f"{rpc}.lock"),
+        unit=unit,
     )
     with stopped_on_error(target), _await_rpc(target) as connection:
         try:
@@ -179,7 +189,7 @@ def _require_host(spec: Mapping[str, Any]) -> None:
     for export in spec["exports"]:
         if export["backend"]["kind"] == "bdev_nvme":
             pci_device.require_user_space(str(export["backend"].get("bdf")), Path("/"))
-    if spec.get("cpus"):
+    if spec.get("cpus") and not spec.get("shares_cores"):
         spdk_host.require_cores(name, parse_cpu_list(spec["cpus"]))
     if spec.get("hugepages", True):
         spdk_host.require_hugepages(name, _memory_mib(spec))
@@ -192,11 +202,17 @@ def _memory_arguments(spec: Mapping[str, Any]) -> list[str]:
 
 
 def _core_arguments(spec: Mapping[str, Any]) -> list[str]:
-    """Return the reactors' cores: as asked, else the last one, shared with whoever is there."""
+    """Return the reactors' cores, and whether they are shared with whoever is there."""
+    is_shared = not spec.get("cpus") or spec.get("shares_cores")
+    cores = f"[{','.join(map(str, reactor_cpus(spec)))}]"
+    return ["-m", cores, *(["--disable-cpumask-locks"] if is_shared else [])]
+
+
+def reactor_cpus(spec: Mapping[str, Any]) -> list[int]:
+    """Return the CPUs that a target polls on: as asked, else the last one, or last ``cores``."""
     if spec.get("cpus"):
-        cpus = parse_cpu_list(spec["cpus"])
-        return ["-m", f"[{','.join(map(str, cpus))}]"]
-    return ["-m", f"[{max(os.sched_getaffinity(0))}]", "--disable-cpumask-locks"]
+        return parse_cpu_list(spec["cpus"])
+    return sorted(os.sched_getaffinity(0))[-int(spec.get("cores") or 1) :]
 
 
 def _memory_mib(spec: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.free_hugepages import free_mib
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import TargetError
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.unix_socket import describe
 
@@ -70,7 +71,7 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
     Raises:
         TargetError: how much there is, how much is wanted, and the command for that.
     """
-    free = dict(_free_mib(system))
+    free = free_mib(system)
     mounted = set(_mounted_kib(system))
     usable = sum(mib for size_kib, mib in free.items() if size_kib in mounted)
     if usable >= memory_mib:
@@ -87,17 +88,6 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
         f"{name}: {total} MiB of hugepages are free, but no hugetlbfs is mounted for those of "
         f"{sizes}: mount -t hugetlbfs nodev /dev/hugepages"
     )
-
-
-def _free_mib(system: Path) -> Iterator[tuple[int, int]]:
-    """Yield (page size in KiB, free MiB); pages that are promised to others are not free."""
-    for folder in sorted((system / "sys/kernel/mm/hugepages").glob("hugepages-*kB")):
-        size_kib = int(folder.name[len("hugepages-") : -len("kB")])
-        counts = [
-            int((folder / f"{which}_hugepages").read_text(encoding="ascii"))
-            for which in ("free", "resv")
-        ]
-        yield size_kib, max(0, counts[0] - counts[1]) * size_kib // 1024
 
 
 def _mounted_kib(system: Path) -> Iterator[int]:

@@ -125,6 +125,7 @@ def test_devices_get_slots_in_order_unless_they_say_one() -> None:
         "name": "g",
         "vcpus": 1,
         "memory_mib": 64,
+        "hugepages": False,
         "cpus": None,
         "iothread_cpus": None,
         "devices": devices,

@@ -130,3 +130,17 @@ def test_real_fio_runs_as_long_as_asked() -> None:
     read = json.loads(done.stdout)["jobs"][0]["read"]
     assert 490 <= read["runtime"] < 1000
     assert read["clat_ns"]["bins"]
+
+
+def test_command_of_several_devices() -> None:
+    """One process, a job for each device; options stand once, before them, and hold for all."""
+    options = {"rw": "randread", "iodepth": 4, "group_reporting": 1}
+    words = fio_job.argv_of_jobs(options, {"d_1": "/dev/vda", "d_2": "0000:00:05.0"}, fio="f")
+    head, jobs = words[: words.index("--name=d_1")], words[words.index("--name=d_1") :]
+    assert head[:4] == ["f", "--output-format=json+", "--readonly", "--name=global"]
+    assert {"--rw=randread", "--iodepth=4"} <= set(head)
+    assert not any("group_reporting" in word for word in words)
+    assert jobs == [
+        *("--name=d_1", "--filename=/dev/vda"),
+        *("--name=d_2", "--filename=0000\\:00\\:05.0"),
+    ]

@@ -237,6 +237,11 @@ def test_the_log_of_an_earlier_boot_is_kept(lab: Lab) -> None:
     ("spec", "error", "said"),
     [
         (guest_spec(memory_mib=1 << 30), GuestError, "memory_mib 1073741824: this machine has"),
+        (
+            guest_spec(memory_mib=1 << 30, hugepages=True),
+            GuestError,
+            r"of those of 2 MiB \d+ MiB are free; have 536870912 free ones: role hugepages",
+        ),
         (guest_spec(cpus="1023"), AffinityError, "cannot run on CPUs 1023"),
         (guest_spec(cpus="x"), BadInputError, "CPU list 'x'"),
         (guest_spec(device(model="vhost-user-blk")), BadInputError, "no storage target serves"),

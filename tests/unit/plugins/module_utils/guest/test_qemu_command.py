@@ -72,6 +72,18 @@ def test_kvm_runs_the_hosts_own_cpu() -> None:
     assert argv.count("-accel") == 1
 
 
+def test_kernel_arguments_and_an_iommu_of_a_guest() -> None:
+    """Added to the image's; an image that boots by itself cannot have any."""
+    spec = guest_spec(device(), kernel_args=["nvme.poll_queues=1"], iommu=True)
+    argv = _argv(spec)
+    assert argv[-1] == "root=PARTUUID=1 quiet nvme.poll_queues=1"
+    assert argv[argv.index("intel-iommu") - 1] == "-device"
+    with pytest.raises(
+        BadInputError, match=r"kernel arguments nvme\.poll_queues=1: its image boots"
+    ):
+        _argv(spec, files=replace(FILES, kernel=None))
+
+
 def test_an_image_without_a_kernel_boots_by_firmware() -> None:
     """The root disk gets a boot index only where no kernel has it already."""
     files = GuestFiles(disk="/d", serial_log="/s", qmp_socket="/q")
@@ -175,3 +187,12 @@ def test_24_devices_of_a_target_fit_one_guest() -> None:
     assert len(set(addresses)) == 24
     assert not {"0x00", "0x01", "0x02", "0x03", "0x04", "0x1f"} & set(addresses)
     assert "memory-backend-memfd,id=mem0,size=64M,share=on" in words
+
+
+def test_memory_in_hugepages_is_shared_too() -> None:
+    """Taken whole at the start: a guest that runs out of them later would die."""
+    words = _argv(guest_spec(device(), hugepages=True))
+    assert (
+        "memory-backend-memfd,id=mem0,size=64M,share=on,hugetlb=on,hugetlbsize=2M,prealloc=on"
+        in words
+    )

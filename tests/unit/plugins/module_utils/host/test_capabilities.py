@@ -52,7 +52,8 @@ def test_a_bare_host_has_nulls_and_no_guesses(tmp_path: Path, bin_directory: Pat
         "engines": ["libaio", "null"],
     }
     assert [found[key] for key in ("qemu", "qemu_storage_daemon", "guest_image")] == [None] * 3
-    assert found["spdk"] == {"nvmf_tgt": None, "vhost": None, "version": None}
+    assert set(found["spdk"]) >= {"nvmf_tgt", "vhost", "bdevperf", "fio_plugin", "version"}
+    assert set(found["spdk"].values()) == {None}
     assert found["accelerator"]["name"] == "tcg"
     assert found["cpu_count"] == len(os.sched_getaffinity(0))
     assert json.loads(json.dumps(found)) == found
@@ -81,13 +82,33 @@ def test_a_cache_that_is_no_cache_is_made_anew(
     assert json.loads(cache.read_text())["schema_version"] == 1
 
 
-@pytest.mark.parametrize("option", ["qemu_path", "spdk_directory"])
+@pytest.mark.parametrize("option", ["qemu_path", "spdk_directory", "fio_path"])
 def test_a_path_that_leads_nowhere_is_refused(
     tmp_path: Path, bin_directory: Path, option: str
 ) -> None:
     """What was named must be there: no silent fall back to PATH."""
     with pytest.raises(BadInputError, match=f"{option} /nonexistent"):
         _probe(tmp_path, **{option: "/nonexistent"})
+
+
+def test_a_fio_that_was_named_is_taken_and_its_build_recorded(
+    tmp_path: Path, bin_directory: Path
+) -> None:
+    """Not that on PATH; and the set of pins stands beside the build, nowhere else."""
+    prefix = tmp_path / "lab" / "builds" / "fio" / "3.40-0a1b2c3d4e5f"
+    (prefix / "bin").mkdir(parents=True)
+    program(prefix / "bin" / "fio", FIO.replace("9.9", "3.40"))
+    stamp = {
+        "schema_version": 1, "name": "fio", "version": "3.40", "digest": "0a1b2c3d4e5f",
+        "prefix": str(prefix), "inputs": {}, "submodules": [],
+        "source": {"url": "https://hub.example/fio", "ref": "fio-3.40", "commit": "a" * 40},
+    }  # fmt: skip
+    (prefix / "build.json").write_text(json.dumps(stamp))
+    assert _probe(tmp_path, pins="current")["builds"] is None
+    found = _probe(tmp_path, fio_path=str(prefix / "bin" / "fio"), pins="current")
+    assert found["fio"]["version"] == "3.40"
+    assert found["builds"]["pins"] == "current"
+    assert found["builds"]["products"]["fio"]["commit"] == "a" * 40
 
 
 def test_a_binary_that_is_not_what_it_is_called_is_named(
@@ -111,10 +132,12 @@ def test_spdk_is_found_in_its_build_and_asked_its_version(
     build.mkdir(parents=True)
     for name in ("nvmf_tgt", "vhost"):
         program(build / name, "print('SPDK v25.05 git sha1 665a10525b')")
+    clients = dict.fromkeys(("bdevperf", "spdk_nvme_perf", "fio_plugin"))
     assert _probe(tmp_path, spdk_directory=str(tmp_path / "spdk"))["spdk"] == {
         "nvmf_tgt": str(build / "nvmf_tgt"),
         "vhost": str(build / "vhost"),
         "version": "25.05",
+        **clients,
     }
 
 

@@ -201,6 +201,13 @@ def test_a_device_in_use_is_refused(machine: FakePci, how: str, said: str) -> No
     binding.change(SECOND, UIO, system=machine.root)
 
 
+def test_udev_looking_at_a_new_disk_is_no_use(machine: FakePci) -> None:
+    """It does so after each boot, just when a run takes the device."""
+    machine.process(77, "(udev-worker)", "/dev/nvme0n1")
+    binding.change(FIRST, UIO, system=machine.root)
+    assert machine.picture()[FIRST].startswith("uio_pci_generic")
+
+
 def test_a_disk_with_multipath_is_known_by_its_head(machine: FakePci) -> None:
     """What hangs below the device is hidden; the mount is of the head."""
     below = machine.place(FIRST) / "nvme/nvme0"

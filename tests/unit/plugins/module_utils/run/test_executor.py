@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
     guest_environment,
+    guest_payload,
+    guest_python,
     point_record,
     sweep,
 )
@@ -117,6 +120,41 @@ def test_one_guest_at_a_time(run: Callable[..., dict[str, Any]], guests: FakeGue
         *("boot guest-1", "stop guest-1", "boot guest-2", "stop guest-2"),
         *("boot guest-1", "stop guest-1"),
     ]
+
+
+def test_a_device_that_was_not_taken_fails_its_stacks_points_only(
+    tmp_path: Path, guests: FakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cause is the guest's; the guest's other points are measured, and it is not lost."""
+    why = "0000:00:10.0: /dev/nvme1n1 is mounted on /srv: in use"
+    answer = {"before": {}, "refused": {"no-such-taken": why}, "hugepages_free": None}
+    monkeypatch.setattr(guest_python, "call", lambda *_, **__: answer)
+    whole = plan(point(1, "guest-1", device="taken"), point(2, "guest-1"))
+    device = {"name": "taken", "slot": 16, "driver": "uio_pci_generic"}
+    whole["environments"]["guest-1"]["guest"]["devices"] = [device]
+    made = job(tmp_path / "root", whole, fio=fake_fio(tmp_path))
+    assert executor.execute(made) == "partial"
+    manifest = made.directory.manifest()
+    assert manifest is not None
+    assert manifest["points_failed"] == [{"id": "0001", "reason": why}]
+    assert guests.calls == ["boot guest-1", "stop guest-1"]
+
+
+def test_a_payloads_fio_drives_all_points_of_guests(
+    tmp_path: Path, guests: FakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent after each boot, called by its own path; the host's points keep the host's fio."""
+    sent: list[Any] = []
+    monkeypatch.setattr(guest_payload, "send", lambda payload, _: sent.append(payload["paths"]))
+    (tmp_path / "build").mkdir()
+    built = fake_fio(tmp_path / "build")
+    payload = {"paths": ["/b"], "fio": {"path": built}, "programs": {}}
+    made = job(tmp_path / "root", plan(point(1, "guest-1"), point(2)), fio=fake_fio(tmp_path))
+    made = dataclasses.replace(made, capabilities={**made.capabilities, "guest_payload": payload})
+    assert executor.execute(made) == "complete"
+    assert sent == [["/b"]]
+    records = [json.loads(made.directory.record_path(one).read_text()) for one in ("0001", "0002")]
+    assert [record["argv"][0] for record in records] == [built, f"{tmp_path}/fio"]
 
 
 def test_guest_that_does_not_boot_costs_its_stretch_only(

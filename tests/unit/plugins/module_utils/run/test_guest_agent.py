@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -186,6 +187,38 @@ def test_device_that_is_not_there_is_refused_and_not_awaited_twice(
     assert time.monotonic() - began < 60
 
 
+def test_every_device_gets_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first, second and twelfth placeholder each become the path of their own device."""
+    found = {f"0000:00:{slot:02x}.0": f"vd{letter}" for slot, letter in enumerate("abcdefghijkl")}
+    monkeypatch.setattr(guest_agent, "find_block_device", lambda address, **_: found[address])
+    monkeypatch.setattr(guest_agent, "refuse_if_in_use", lambda _: None)
+    read, write = os.pipe()
+    argv = ["true", "--filename={device}"]
+    argv += [f"--filename={guest_agent.further_device(number)}" for number in range(11)]
+    first, *more = ({"pci_address": address, "node": "block"} for address in found)
+    request = {"id": "1", "argv": argv, **first, "more": more, "device_deadline_s": 0}
+    agent = guest_agent.Agent(os.open("/dev/null", os.O_RDONLY), write)
+    monkeypatch.setattr(agent, "_fio", lambda *_: {})
+    agent._run({**request, "is_first": True, "limit_s": 1})
+    started = json.loads(os.read(read, 1 << 16).splitlines()[0])
+    assert started["argv"][1:] == [f"--filename=/dev/{name}" for name in found.values()]
+
+
+def test_a_held_point_starts_at_the_word(connect: Connect, tmp_path: Path) -> None:
+    """It says that it is ready, and runs fio only when told; told otherwise it refuses."""
+    fio = fake_fio(tmp_path, f"echo >> {tmp_path}/ran")
+    agent = connect(fio)
+    agent.event(deadline_s=30)
+    assert ask(agent, [fio], hold=True) == {"event": "ready", "id": "0001"}
+    assert not (tmp_path / "ran").exists()
+    agent.request({"id": "0001", "go": False})
+    assert "another guest was not ready" in agent.event(deadline_s=30)["cause"]
+    ask(agent, [fio], hold=True)
+    agent.request({"id": "0001", "go": True})
+    assert [agent.event(deadline_s=30)["event"] for _ in range(2)] == ["started", "finished"]
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
 def test_death_of_the_agent_is_told(connect: Connect, tmp_path: Path) -> None:
     """Killed from outside, the next wait names the log instead of waiting for the deadline."""
     agent = connect(fake_fio(tmp_path))
@@ -309,6 +342,16 @@ def test_device_in_use_is_refused(sysfs: Path, tmp_path: Path) -> None:
     mounts.write_text("22 1 254:1 / /data rw - ext4 /dev/vda1 rw\n")
     with pytest.raises(DeviceError, match="/dev/vda1 is mounted on /data"):
         refuse()
+
+
+def test_character_device_of_a_disk(tmp_path: Path) -> None:
+    """Of the same numbers; a disk without one, or no NVMe disk, is refused by name."""
+    (tmp_path / "ng1n2").touch()
+    dev = str(tmp_path)
+    assert guest_agent.character_device("nvme1n2", dev=dev) == f"{dev}/ng1n2"
+    for name in ("nvme0n1", "vdb"):
+        with pytest.raises(DeviceError, match=f"/dev/{name} has no character device"):
+            guest_agent.character_device(name, dev=dev)
 
 
 def test_good_output_is_the_readers_food() -> None:

@@ -40,8 +40,8 @@ def test_good_output_is_kept_verbatim(directory: RunDirectory) -> None:
     """The file holds fio's bytes, the record their digest, and the point counts as finished."""
     record = conclude(directory)
     assert directory.fio_path("0001").read_text() == GOOD
-    assert record["fio_sha256"] == sha256(directory.fio_path("0001"))
-    assert record["fio_file"] == "points/0001.fio.json"
+    assert record["output_sha256"] == sha256(directory.fio_path("0001"))
+    assert record["output_file"] == "points/0001.fio.json"
     assert (record["state"], record["verdict"]["state"]) == ("ok", "clean")
     assert directory.is_finished("0001")
     assert json.loads(directory.record_path("0001").read_text()) == record
@@ -113,4 +113,8 @@ def test_point_that_could_not_run_has_a_whole_record(directory: RunDirectory) ->
     ran = conclude(directory)
     failed = point_record.failed(directory, point(1), "guest died")
     assert set(failed) == set(ran)
-    assert (failed["state"], failed["reason"], failed["fio_file"]) == ("failed", "guest died", None)
+    assert (failed["state"], failed["reason"], failed["output_file"]) == (
+        "failed",
+        "guest died",
+        None,
+    )

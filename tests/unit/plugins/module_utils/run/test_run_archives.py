@@ -46,8 +46,10 @@ def finished_at(directory: RunDirectory) -> Any:
 
 
 def test_archive_holds_the_run(measure: Measure, tmp_path: Path) -> None:
-    """Manifest, plan, points and logs below the run_id; no lock, lease, socket or state."""
+    """Manifest, plan, points, raw outputs and logs; no lock, lease, socket or state."""
     directory = measure("run-1")
+    directory.raw.mkdir()
+    directory.raw_path("0001", "guest-1").touch()
     (directory.path / "guest.qmp").touch()
     (entry,) = run_archives.offer(tmp_path, {}).archives
     assert (entry["run_id"], entry["state"]) == ("run-1", "complete")

@@ -96,7 +96,9 @@ def test_the_machine_that_runs_the_tests_is_out_of_reach(tmp_path: Path) -> None
 def test_systemd_says_no(host: FakeHost) -> None:
     """The words of systemctl, the command and its status are in the message."""
     put_tool(host, "systemctl", "#!/bin/sh\necho 'Unit is masked.' >&2\nexit 5\n")
-    with pytest.raises(KnobError, match=r"stop irqbalance.service: ended with status 5: Unit is masked."):
+    with pytest.raises(
+        KnobError, match=r"stop irqbalance.service: ended with status 5: Unit is masked."
+    ):
         KNOB.write(host.root, UNIT, "inactive")
 
 

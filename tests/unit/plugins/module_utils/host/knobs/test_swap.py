@@ -111,7 +111,9 @@ def test_a_host_without_the_tool(host: FakeHost, tool: str, value: str) -> None:
 def test_a_tool_that_fails(host: FakeHost) -> None:
     """Its words and the command are in the message."""
     put_tool(host, "swapoff", "#!/bin/sh\necho 'swapoff: Cannot allocate memory' >&2\nexit 4\n")
-    with pytest.raises(KnobError, match=r"swapoff /dev/zram0: ended with status 4: .*Cannot allocate"):
+    with pytest.raises(
+        KnobError, match=r"swapoff /dev/zram0: ended with status 4: .*Cannot allocate"
+    ):
         KNOB.write(host.root, SWAPS, "off")
 
 

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, The nvmelab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bdev for an SPDK application that serves nobody: the file it reads at its start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_host, spdk_live
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME = "bdev0"
+_PREFIX = "bdev_"
+# What bdevperf takes beside the bdev itself.
+_BASE_MIB = 256
+
+
+def is_bdev(backend: Mapping[str, Any]) -> bool:
+    """Whether a plan's backend is a bdev of SPDK, not a file."""
+    return str(backend["kind"]).startswith(_PREFIX)
+
+
+def write(backend: Mapping[str, Any], *, name: str, directory: Path) -> Path:
+    """Return the configuration file, with one bdev called :data:`NAME`, the same as a target has.
+
+    Raises:
+        BadInputError: no such kind of bdev, or no size.
+        TargetError: the host has not the hugepages for it.
+    """
+    asked = {"name": NAME, "kind": str(backend["kind"])[len(_PREFIX) :]}
+    items = asked_items({"bdevs": [{**asked, "size_mib": backend.get("size_mib")}]})
+    size_mib = backend["size_mib"] if asked["kind"] == "malloc" else 0
+    spdk_host.require_hugepages(name, _BASE_MIB + size_mib)
+    calls = [spdk_live.add_call(item) for item in items]
+    config = [{"method": method, "params": params} for method, params in calls]
+    path = directory / "backends" / f"{name}.bdev.json"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_json(path, {"subsystems": [{"subsystem": "bdev", "config": config}]}, durable=False)
+    return path

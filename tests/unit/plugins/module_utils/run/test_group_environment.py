@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A point in several guests: one start for all, one sum, and the name of the one that fails.
+
+The guests are stand-ins with local agents; agents, fio's processes and files are real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from run_fakes import fake_fio, job, plan, point
+
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import GuestError
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
+    agent_connection,
+    executor,
+    guest_environment,
+    sweep,
+)
+
+NAMES = ("group_1", "group_2", "group_3")
+RUN_ID = "20260101T000000Z-test-0001"
+
+
+class FakeGuests:
+    """Starts guests that are a local agent each, whose fio is told which guest it is in."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.dead: set[str] = set()
+
+    def start(self, spec: dict[str, Any], **_: Any) -> Any:
+        """Stand in for start_guest."""
+        name = spec["name"]
+        self.calls.append(f"boot {name}")
+        argv = ["env", f"GUEST={name}", *agent_connection.local_argv("fio", "test")]
+        return SimpleNamespace(
+            name=name,
+            spec=spec,
+            boot_s=1.5,
+            argv=["qemu", name],
+            ssh=SimpleNamespace(argv=lambda _: argv),
+            pause=lambda: self.calls.append(f"pause {name}"),
+            resume=lambda: self.calls.append(f"resume {name}"),
+            stop=lambda: self.calls.append(f"stop {name}"),
+            check=lambda: self._check(name),
+            device_address=lambda device: f"no-such-{device}",
+        )
+
+    def _check(self, name: str) -> None:
+        if name in self.dead:
+            raise GuestError(f"{name}: QEMU was killed by SIGKILL")
+
+
+@pytest.fixture
+def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGuests:
+    """Guests without QEMU."""
+    fakes = FakeGuests()
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(guest_environment, "start_guest", fakes.start)
+    return fakes
+
+
+def group_point(number: int, **more: Any) -> dict[str, Any]:
+    """A point of three guests without devices."""
+    parts = [{"guest": name, "devices": []} for name in NAMES]
+    return point(number, "group", parts=parts, **more)
+
+
+Run = Callable[..., tuple[dict[str, Any], Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, guests: FakeGuests) -> Run:
+    """Execute a plan of points in three guests, with a fio that does ``then``; the manifest."""
+
+    def execute(*points: dict[str, Any], then: str = "") -> tuple[dict[str, Any], Any]:
+        whole = plan(*points, run_id=RUN_ID)
+        if "group" in whole["environments"]:
+            first, *peers = ({"name": name, "devices": []} for name in NAMES)
+            whole["environments"]["group"].update(guest=first, peers=peers)
+        made = job(tmp_path / "root", whole, fio=fake_fio(tmp_path, then))
+        executor.execute(made)
+        manifest = made.directory.manifest()
+        assert manifest is not None
+        return manifest, made.directory
+
+    return execute
+
+
+def test_all_guests_drive_a_point_and_the_row_is_their_sum(run: Run, guests: FakeGuests) -> None:
+    """Three times the output of one fio: IOPS and I/Os add up, each guest's own is kept."""
+    manifest, directory = run(group_point(1))
+    assert manifest["state"] == "complete", manifest["reason"]
+    one = json.loads(directory.raw_path("0001", "group_2").read_text())["jobs"][0]["read"]
+    document = json.loads(directory.fio_path("0001").read_text())
+    (summed,) = document["jobs"]
+    assert summed["read"]["total_ios"] == 3 * one["total_ios"]
+    assert summed["read"]["iops"] == pytest.approx(3 * one["iops"])
+    assert document["nvmelab"]["guests"] == list(NAMES)
+    record = directory.record("0001")
+    assert [part["guest"] for part in record["parts"]] == list(NAMES)
+    assert record["start_s"] >= 0
+    assert guests.calls == [
+        *(f"boot {name}" for name in NAMES),
+        *(f"stop {name}" for name in reversed(NAMES)),
+    ]
+
+
+def test_nobody_starts_before_all_are_ready(run: Run, tmp_path: Path) -> None:
+    """Each fio waits until the others have started too: without a common start none would end."""
+    meet = (
+        f"touch {tmp_path}/here-$GUEST; n=0; "
+        f"while [ $(ls {tmp_path} | grep -c here-) -lt 3 ] && [ $n -lt 200 ]; "
+        "do sleep 0.05; n=$((n+1)); done; [ $n -lt 200 ] || exit 3"
+    )
+    manifest, _ = run(group_point(1), then=meet)
+    assert manifest["state"] == "complete", manifest["reason"]
+
+
+def test_a_guest_without_its_device_keeps_the_others_from_starting(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The point names guest and device; no fio ran anywhere, and the next point is measured."""
+    monkeypatch.setattr(sweep, "DEVICE_DEADLINE_S", 0.1)
+    take = guest_environment.GuestEnvironment.target
+
+    def lacks(self: Any, one: dict[str, Any]) -> sweep.Target:
+        if self.name == "group_2" and one["id"] == "0001":
+            return sweep.Target(pci_address="0000:00:1e.0")
+        return take(self, one)
+
+    monkeypatch.setattr(guest_environment.GuestEnvironment, "target", lacks)
+    manifest, _ = run(group_point(1), group_point(2), then=f"echo $GUEST >> {tmp_path}/ran")
+    (failed,) = manifest["points_failed"]
+    assert failed["id"] == "0001"
+    assert failed["reason"].startswith("group_2: no PCI device 0000:00:1e.0")
+    assert sorted((tmp_path / "ran").read_text().split()) == sorted(NAMES)
+
+
+def test_one_guest_that_fails_fails_the_point_by_its_name(run: Run) -> None:
+    """The others' output is kept; the guests live on for the next point."""
+    fails = "case $GUEST$* in group_3*stack-1*) echo 'fio: broke' >&2; exit 1;; esac"
+    manifest, directory = run(group_point(1), group_point(2), then=fails)
+    cause = "group_3: fio ended with exit code 1: fio: broke"
+    assert manifest["points_failed"] == [{"id": "0001", "reason": cause}]
+    assert directory.raw_path("0001", "group_1").exists()
+    assert not directory.fio_path("0001").exists()
+    codes = [part["exit_code"] for part in directory.record("0001")["parts"]]
+    assert codes == [0, 0, 1]
+
+
+def test_one_guest_that_hangs_ends_at_the_deadline(run: Run) -> None:
+    """Its fio is ended after the point's limit; the point says in which guest it hung."""
+    hangs = "case $GUEST$* in group_2*stack-1*) exec sleep 60;; esac"
+    manifest, _ = run(group_point(1, limit_s=1.0), group_point(2), then=hangs)
+    cause = "group_2: fio did not end within 1 s and was stopped"
+    assert manifest["points_failed"] == [{"id": "0001", "reason": cause}]
+
+
+def test_a_guest_that_says_nothing_is_named(
+    run: Run, guests: FakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that never answers costs all guests, as they go up and down together."""
+    monkeypatch.setattr(sweep, "ANSWER_S", 0.5)
+    mute = "case $GUEST in group_2) kill -STOP $PPID; sleep 1;; esac"
+    manifest, _ = run(group_point(1, limit_s=1.0), then=mute)
+    (failed,) = manifest["points_failed"]
+    assert failed["reason"].startswith("group_2: no word from the agent for")
+    assert guests.calls[3:] == [f"stop {name}" for name in reversed(NAMES)]
+
+
+def test_the_death_of_one_guest_is_the_points_cause(
+    run: Run, guests: FakeGuests, tmp_path: Path
+) -> None:
+    """Told by its name while the others still run; all are ended."""
+    fio = tmp_path / "marker"
+    guests.dead.add("group_3")
+    manifest, _ = run(group_point(1), then=f"touch {fio}; exec sleep 60")
+    assert manifest["points_failed"] == [
+        {"id": "0001", "reason": "group_3: QEMU was killed by SIGKILL"}
+    ]
+    assert len([call for call in guests.calls if call.startswith("stop")]) == 3
+
+
+def test_guests_are_paused_together_while_the_host_measures(run: Run, guests: FakeGuests) -> None:
+    """The last guest first, and taken up in the order of their start."""
+    manifest, _ = run(group_point(1), point(2), group_point(3))
+    assert manifest["state"] == "complete"
+    between = [call for call in guests.calls if call.startswith(("pause", "resume"))]
+    assert between == [
+        *(f"pause {name}" for name in reversed(NAMES)),
+        *(f"resume {name}" for name in NAMES),
+    ]
+    assert manifest["durations_s"]["guest_boot_count"] == 3
+
+
+def test_a_resumed_run_measures_only_what_is_missing(run: Run, tmp_path: Path) -> None:
+    """The good point is left alone with its raw output, the failed one is done by all guests."""
+    seen = tmp_path / "seen"
+    fails = "case $GUEST$* in group_1*stack-2*) exit 1;; esac"
+    manifest, directory = run(group_point(1), group_point(2), then=fails)
+    assert manifest["points_done"] == 1
+    before = directory.raw_path("0001", "group_1").stat().st_mtime_ns
+    manifest, directory = run(group_point(1), group_point(2), then=f"echo $GUEST >> {seen}")
+    assert (manifest["state"], len(manifest["resumed_at"])) == ("complete", 1)
+    assert sorted(seen.read_text().split()) == sorted(NAMES)
+    assert directory.raw_path("0001", "group_1").stat().st_mtime_ns == before
+
+
+def test_a_plan_whose_parts_are_not_its_guests_is_refused(run: Run) -> None:
+    """It says what it found and what there is, and tries no second time."""
+    other = point(1, "group", parts=[{"guest": "group_1", "devices": []}])
+    manifest, _ = run(group_point(2), other)
+    (failed,) = manifest["points_failed"]
+    assert "is for the guests group_1; the environment 'group' has group_1, gr" in failed["reason"]
