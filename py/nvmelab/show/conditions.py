@@ -119,7 +119,7 @@ def commands(run: Run) -> list[tuple[str, list[str]]]:
 
 
 def fio_commands(run: Run) -> list[tuple[str, list[str]]]:
-    """Return fio's argument lists as (points, argument list), each different one once."""
+    """Return the clients' argument lists as (points, argument list), each different one once."""
     found: dict[tuple[str, ...], list[str]] = {}
     for point_id, argv in ((run.manifest.get("record") or {}).get("fio_commands") or {}).items():
         found.setdefault(tuple(map(str, argv)), []).append(point_id)
@@ -145,11 +145,18 @@ def _stack_path(name: str, stack: Mapping[str, Any]) -> StackPath:
         stack.get("transport"),
         ", ".join([str(device.get("model")), *properties, *iothreads]),
         stack.get("driver"),
-        ", ".join(f"{key}={value}" for key, value in (stack.get("engine") or {}).items()),
+        _driven_by(stack),
         stack.get("runs_on"),
     )
     shown = tuple(units.NOT_MEASURED if part in {None, "", "none"} else str(part) for part in parts)
     return StackPath(name, stack.get("description") or "", shown, bool(stack.get("ceiling")))
+
+
+def _driven_by(stack: Mapping[str, Any]) -> str:
+    """Return fio's options of the stack, or the client that is no fio."""
+    client = str(stack.get("client", "fio"))
+    options = (stack.get("engine") or {}).items()
+    return client if client != "fio" else ", ".join(f"{key}={value}" for key, value in options)
 
 
 def _flat(value: object, key: str = "") -> Iterator[tuple[str, object]]:

@@ -33,12 +33,14 @@ class Styles:
     """Which look a stack has, the same in every figure of a report."""
 
     def __init__(self, hosts: Sequence[HostSummary]) -> None:
-        names = [cell.stack for host in hosts for run in host.runs for cell in run.cells]
-        ceilings = {name for host in hosts for run in host.runs for name in run.ceilings}
+        runs = [run for host in hosts for run in host.runs]
+        names = [cell.stack for run in runs for cell in run.cells]
+        names += [point.key.stack for run in runs for point in run.points]  # that failed, too
+        ceilings = {name for run in runs for name in run.ceilings}
         self.stacks = list(dict.fromkeys(name for name in names if name not in ceilings))
         self.ceilings = list(dict.fromkeys(name for name in names if name in ceilings))
-        self.runs = sorted({cell.run for h in hosts for r in h.runs for cell in r.cells})
-        self.labels = {run.run.run_id: run.label for host in hosts for run in host.runs}
+        self.runs = sorted({cell.run for run in runs for cell in run.cells})
+        self.labels = {run.run.run_id: run.label for run in runs}
 
     def place(self, stack: str) -> int:
         """Return the stack's place among those of its kind."""

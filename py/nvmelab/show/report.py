@@ -26,6 +26,7 @@ from nvmelab.show import (
     points,
     ranking,
     report_rows,
+    staircase,
     stats,
     wording,
 )
@@ -74,6 +75,7 @@ def render_html(runs: Sequence[Run]) -> str:
         filters=report_rows.filters(hosts),
         constants=report_rows.constants(columns, lines),
         stack_paths=conditions.stack_paths(runs),
+        staircases={run.place: staircase.staircases(run) for host in hosts for run in host.runs},
         plotly_gzip=packed_plotly() if every else "",
         policy=CONTENT_SECURITY_POLICY,
         css=_asset("report.css"),
@@ -111,6 +113,7 @@ def _template() -> jinja2.Template:
         "verdict_state": verdict_state,
         "host_state": host_state,
         "movement": movement,
+        "staircase": staircase,
         "shared_by_place": background.told_by_place,
         "badge_class": badge_class,
         "marks": points.MARKS,

@@ -171,11 +171,12 @@ _WHAT = (
     Column("bs_bytes", "bs", "fio's bs", is_number=True, text=lambda ln: ln.cell.panel.bs, raw=_bs),
     _word("direction", "direction", "what is measured", lambda ln: ln.cell.panel.direction),
     _word("stack", "stack", "its name in the experiment", lambda ln: ln.cell.stack),
+    _word("client", "client", "what drove the I/O", lambda ln: ln.cell.client),
     _word("ioengine", "engine", "fio's ioengine", lambda ln: ln.cell.ioengine or ""),
     _number("iodepth", "iodepth", "of each job", _whole, lambda ln: ln.cell.iodepth),
     _number("numjobs", "jobs", "fio's numjobs", _whole, lambda ln: ln.cell.panel.numjobs),
     _number(
-        "inflight_count", "in flight", "I/Os in flight at most: iodepth x numjobs",
+        "inflight_count", "in flight", "I/Os in flight at most, on a device: iodepth x numjobs",
         _whole, lambda ln: ln.cell.inflight_count,
     ),
     _number("n", "n", "repetitions measured", _whole, lambda ln: ln.cell.n),

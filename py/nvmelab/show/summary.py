@@ -52,6 +52,7 @@ class PanelKey(NamedTuple):
 class Cell:
     """All repetitions of one stack, workload, depth and direction in one run on one host.
 
+    ``mean_ns``: completion latency; of a client that tells only the total, that (``lat_mean_ns``).
     ``inflight_count`` = iodepth * numjobs. ``p50``, ``p99``, ``p99_9``: of all repetitions'
     samples together. ``curve``: (percent, ns) pairs, as far as the samples carry.
     """
@@ -73,6 +74,8 @@ class Cell:
     verdict: str
     reasons: tuple[str, ...]
     point_ids: tuple[str, ...]
+    lat_mean_ns: stats.Spread | None = None
+    client: str = "fio"
 
     @property
     def n(self) -> int:
@@ -233,7 +236,9 @@ def _cell(run_id: str, rows: Sequence[Row], histograms: Histograms) -> Cell:
         runs_on=first.runs_on,
         iops=stats.spread(_sum(job.iops for job in jobs) for jobs in samples),
         bw_bytes_per_s=stats.spread(_sum(job.bw_bytes_per_s for job in jobs) for jobs in samples),
-        mean_ns=stats.spread(_only(job.clat_mean_ns for job in jobs) for jobs in samples),
+        mean_ns=stats.spread(_only(_clat_mean_ns(job) for job in jobs) for jobs in samples),
+        lat_mean_ns=stats.spread(_only(job.lat_mean_ns for job in jobs) for jobs in samples),
+        client=first.client,
         p50=latency(50, merged, [_only(job.clat_p50_ns for job in jobs) for jobs in samples]),
         p99=latency(99, merged, [_only(job.clat_p99_ns for job in jobs) for jobs in samples]),
         p99_9=latency(99.9, merged, [_only(job.clat_p99_9_ns for job in jobs) for jobs in samples]),
@@ -242,6 +247,11 @@ def _cell(run_id: str, rows: Sequence[Row], histograms: Histograms) -> Cell:
         reasons=tuple(dict.fromkeys(reason for row in rows for reason in row.verdict_reasons)),
         point_ids=tuple(sorted(points)),
     )
+
+
+def _clat_mean_ns(job: Row) -> float | None:
+    """Return the mean that belongs to the histogram which is shown: see :func:`_bins`."""
+    return job.lat_mean_ns if job.clat_mean_ns is None else job.clat_mean_ns
 
 
 def _bins(jobs: Iterable[Row], histograms: Histograms) -> Bins:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -15,6 +16,7 @@ from nvmelab.show import (
     conditions,
     host_state,
     ranking,
+    staircase_table,
     wording,
 )
 from nvmelab.show.summary import summarise
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from nvmelab.store.records import Run
 
 _GOOD, _BAD, _QUIET = "green", "red", "dim"
-_SHOWN_FAILURES = 5
+_SHOWN_CAUSES, _SHOWN_POINTS = 5, 6
 _MARKS_TOLD = (
     "below a verdict, a mark each repetition: \N{CHECK MARK} clean, \N{MULTIPLICATION X} failed,"
     " \N{MIDDLE DOT} tainted as every point of the run, ! for a reason of its own"
@@ -68,6 +70,7 @@ def _head(host: HostSummary, run: RunSummary) -> list[Text]:
         for skip in run.run.skips
     ]
     lines += _failures(run)
+    lines += [Text(f"  remark: {_plain(remark)}") for remark in run.run.remarks]
     if run.is_emulated:
         lines.append(Text(f"  TCG: {ranking.DO_NOT_RANK}", style=f"bold {_BAD}"))
     return lines
@@ -86,12 +89,22 @@ def _host_state(run: RunSummary, told: set[str]) -> Text:
 
 
 def _failures(run: RunSummary) -> list[Text]:
-    failed = conditions.failed_points(run.run)
-    lines = [f"  failed point {_plain(name)}: {_plain(why)}" for name, why in failed]
-    if len(lines) > _SHOWN_FAILURES:
-        more = len(lines) - _SHOWN_FAILURES
-        lines = [*lines[:_SHOWN_FAILURES], f"  and {units.count(more, 'failed point')} more"]
+    """Return each cause once, with its points."""
+    points: dict[str, list[str]] = defaultdict(list)
+    for name, why in conditions.failed_points(run.run):
+        points[why].append(name)
+    lines = [f"  failed {_points(names)}: {_plain(why)}" for why, names in points.items()]
+    if len(lines) > _SHOWN_CAUSES:
+        more = len(lines) - _SHOWN_CAUSES
+        lines = [*lines[:_SHOWN_CAUSES], f"  and for {units.count(more, 'more cause')}"]
     return [Text(line, style=_BAD) for line in lines]
+
+
+def _points(names: Sequence[str]) -> str:
+    """Return points by name; of many the first."""
+    more = len(names) - _SHOWN_POINTS
+    told = _plain(", ".join(names[:_SHOWN_POINTS])) + (f" and {more} more" if more > 0 else "")
+    return f"{'point' if len(names) == 1 else 'points'} {told}"
 
 
 def _tables(run: RunSummary) -> list[RenderableType]:
@@ -105,7 +118,8 @@ def _tables(run: RunSummary) -> list[RenderableType]:
     if any(wording.marks(run.points_of(cell)) for cell in run.cells):
         notes.append(_MARKS_TOLD)
     tables: list[RenderableType] = [_table(run, panel) for panel in run.panels]
-    return [*tables, *(Text(note, style=_QUIET) for note in notes)]
+    stairs = list(staircase_table.tables(run))
+    return [*tables, *(Text(note, style=_QUIET) for note in notes), *stairs]
 
 
 def _table(run: RunSummary, panel: PanelKey) -> Table:

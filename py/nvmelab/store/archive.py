@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import fio_output
-from nvmelab.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import output as client_output
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
+from nvmelab.errors import BadInputError, NvmelabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,9 @@ MAX_MEMBER_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 16 * 2**30
 MAX_MEMBERS = 1_000_000
 HISTOGRAM_KINDS = ("clat", "lat", "slat")
+_CLIENT_OUTPUT = re.compile(
+    rf"points/(?P<id>.+)\.(?P<client>{workload.BDEVPERF}|{workload.NVME_PERF})\.txt"
+)
 _READ_ERRORS = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 
@@ -47,7 +53,7 @@ class Measured:
 class RunDirectory:
     """What a run directory says: parsed, not yet judged.
 
-    ``unreadable`` has the points whose fio output the reader refused, with its reason.
+    ``unreadable`` has the points whose output the reader refused, with its reason.
     """
 
     manifest: Any = None
@@ -55,6 +61,7 @@ class RunDirectory:
     points: dict[str, dict[str, Any]] = field(default_factory=dict)
     measured: dict[str, list[Measured]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    results: dict[str, client_output.Result] = field(default_factory=dict)
 
 
 def sha256_of(path: Path) -> str:
@@ -88,6 +95,7 @@ def read_archive(path: Path) -> RunDirectory:
             # tar stops at its end mark; gzip's checksum comes after it.
             while unzipped.read(2**20):
                 pass
+        _settle_results(found)
     except _READ_ERRORS as error:
         raise ArchiveError(
             f"{path}: the archive is damaged ({error or type(error).__name__});"
@@ -143,6 +151,8 @@ def _take(found: RunDirectory, name: str, stream: IO[bytes], path: Path) -> None
         found.plan = _json(stream, path, name)
     elif name.startswith("points/") and name.endswith(".fio.json"):
         _take_fio(found, name.removeprefix("points/").removesuffix(".fio.json"), stream, path)
+    elif output := _CLIENT_OUTPUT.fullmatch(name):
+        _take_client(found, output["id"], output["client"], stream, path)
     elif name.startswith("points/") and name.endswith(".json"):
         point = _json(stream, path, name)
         if isinstance(point, dict):
@@ -163,6 +173,27 @@ def _take_fio(found: RunDirectory, point_id: str, stream: IO[bytes], path: Path)
             # The sums beside the directions, and the status documents on the way, count twice.
             if row.is_last_document and not row.is_aggregate
         ]
+
+
+def _take_client(
+    found: RunDirectory, point_id: str, client: str, stream: IO[bytes], path: Path
+) -> None:
+    file = f"{path.name}:points/{point_id}.{client}.txt"
+    text = stream.read().decode("utf-8", "replace")
+    try:
+        found.results[point_id] = client_output.result_of(client, text, file=file)
+    except client_output.ClientOutputError as error:
+        found.unreadable[point_id] = str(error)
+
+
+def _settle_results(found: RunDirectory) -> None:
+    """Make rows of the other clients' results, now that the points' records are there too."""
+    for point_id, result in found.results.items():
+        options = found.points.get(point_id, {}).get("fio_options") or {}
+        try:
+            found.measured[point_id] = [_measured(result.row(options))]
+        except BadInputError as error:
+            found.unreadable[point_id] = str(error)
 
 
 def _measured(row: fio_output.FioRow) -> Measured:

@@ -7,7 +7,14 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nvmelab.store.records import COLUMNS, HISTOGRAM_COLUMNS, Histograms, RecordError, Row
+from nvmelab.store.records import (
+    COLUMNS,
+    FIRST_CLIENT,
+    HISTOGRAM_COLUMNS,
+    Histograms,
+    RecordError,
+    Row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +88,7 @@ def read_rows(path: Path) -> list[Row]:
     for values in _select(path):
         known: dict[str, Any] = {name: values.get(name) for name in COLUMNS}
         known["verdict_reasons"] = tuple(known["verdict_reasons"] or ())
+        known["client"] = known["client"] or FIRST_CLIENT
         rows.append(Row(**known))
     return rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nvmelab.store.records import COLUMNS, Row
+from nvmelab.store.records import COLUMNS, FIRST_CLIENT, Row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,8 @@ def point_row(
         repetition=point.get("repetition"),
         runs_on=point.get("runs_on"),
         **_workload(options),
+        client=point.get("client") or FIRST_CLIENT,
+        device_count=sum(len(part["devices"]) or 1 for part in point.get("parts") or ()) or 1,
         ioengine=_text(options.get("ioengine")),
         started_at_s=point.get("started_at"),
         ended_at_s=point.get("ended_at"),

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # The version of a record, of the run directory that it is made from included.
-# 1: first.
-SCHEMA_VERSION = 1
+# 1: first. 2: points of other clients than fio; column ``client``.
+SCHEMA_VERSION = 2
 # How an older record becomes one of the next version; the key is the version it starts from.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+# 1 to 2: only fio drove points then, which the reader of rows fills in.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda manifest: {**manifest, "schema_version": 2},
+}
+FIRST_CLIENT = "fio"
 
 # (point_id, direction, kind) -> [(value_ns, count), …] by rising value; kind is clat, lat or slat.
 Histograms = dict[tuple[str, str, str], list[tuple[int, int]]]
@@ -36,7 +40,7 @@ def _column(sql: str, meaning: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One direction of one point, as fio measured it. ``None`` is "not measured", never 0."""
+    """One direction of one point, as its client measured it. ``None``: not measured, never 0."""
 
     run_id: str = _column("VARCHAR", "run, the same on every host")
     host: str = _column("VARCHAR", "lab host, by its inventory name")
@@ -50,6 +54,8 @@ class Row:
     bs: str | None = _column("VARCHAR", "fio's `bs`, as written")
     iodepth: int | None = _column("INTEGER", "fio's `iodepth`, of each job")
     numjobs: int | None = _column("INTEGER", "fio's `numjobs`")
+    device_count: int | None = _column("INTEGER", "devices driven at once, in all guests")
+    client: str = _column("VARCHAR", "what drove the I/O: `fio`, `bdevperf`, `spdk_nvme_perf`")
     ioengine: str | None = _column("VARCHAR", "fio's `ioengine`")
     fio_version: str | None = _column("VARCHAR", "as fio printed it")
     job_name: str | None = _column("VARCHAR", "fio's job name")
@@ -146,6 +152,11 @@ class Run:
     def skips(self) -> list[dict[str, str]]:
         """The stacks that this host could not run: ``{"stack", "reason"}``."""
         return list(self.manifest.get("skips") or [])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was odd at the lab host, but no failure."""
+        return [str(remark) for remark in self.manifest.get("remarks") or ()]
 
     @property
     def verdict(self) -> dict[str, Any]:

@@ -240,6 +240,29 @@ def test_a_run_without_points_still_reports():
     assert "application/gzip" not in html
 
 
+def test_a_stack_whose_points_all_failed_has_its_lines():
+    """One that was never measured has a look all the same, beside one that was."""
+    run = Run.from_parts(manifest(state="partial"), [row(stack="good", iops=1.0)])
+    failed = {
+        "id": "0002",
+        "stack": "bad",
+        "workload": "w",
+        "repetition": 1,
+        "reason": "dead",
+    }
+    run.manifest["record"] = {"failed": [failed]}
+    assert "dead" in Page(render_html([run])).text
+
+
+def test_remarks_stand_with_the_verdict():
+    """What was odd but no failure is told, and of a run without remarks nothing is."""
+    said = "tgt: killed by SIGSEGV when it was asked to end"
+    html = render_html([Run.from_parts(manifest(remarks=[said]), [row(iops=1.0)])])
+    verdict = html[html.index('id="verdict"') : html.index('id="glance"')]
+    assert f"remark: {said}" in verdict
+    assert "remark" not in Page(render_html([Run.from_parts(manifest(), [row(iops=1.0)])])).text
+
+
 def test_an_incomplete_run_is_not_clean():
     """A partial run whose points were clean is headed by its state, not by `clean`."""
     page = render_html([Run.from_parts(manifest(state="partial"), [row(iops=1.0)])])

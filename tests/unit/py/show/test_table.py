@@ -49,13 +49,23 @@ def test_ranked_only_where_ranking_is_honest():
     assert "fastest" not in shown([fake_run()])
 
 
-def test_failures_are_told_but_not_all():
-    """Of many failed points the first are named and the rest counted."""
-    failed = [{"id": f"{k:04}", "reason": "fio ended with status 1"} for k in range(1, 9)]
-    text = shown([Run.from_parts(manifest(state="failed", points_failed=failed), [])])
-    assert text.count("fio ended with status 1") == 5
-    assert "and 3 failed points more" in text
+def test_failures_are_told_once_a_cause_but_not_all():
+    """Each cause stands once, with its points; of many points and causes the rest is counted."""
+    causes = ["the guest died"] * 9 + [f"fio ended with status {k}" for k in range(1, 7)]
+    failed = [{"id": f"{k:04}", "reason": cause} for k, cause in enumerate(causes, 1)]
+    text = shown([Run.from_parts(manifest(state="failed", points_failed=failed), [])], 200)
+    assert text.count("the guest died") == 1
+    assert "failed points 0001, 0002, 0003, 0004, 0005, 0006 and 3 more: the guest died" in text
+    assert "failed point 0010: fio ended with status 1" in text
+    assert "fio ended with status 5" not in text
+    assert "and for 2 more causes" in text
     assert "no point was measured" in text
+
+
+def test_remarks_are_told():
+    """What was odd but no failure is beside the verdict."""
+    found = manifest(remarks=["tgt: killed by SIGSEGV when it was asked to end"])
+    assert "remark: tgt: killed by SIGSEGV when" in shown([Run.from_parts(found, [])], 200)
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -21,7 +21,8 @@ def test_newer_schema_names_writer_and_remedy() -> None:
     with pytest.raises(RecordError) as caught:
         check_manifest(manifest, where="here/manifest.json")
     message = str(caught.value)
-    for part in ("here/manifest.json", "nvmelab 9.1", "schema 2", "up to 1", "upgrade"):
+    versions = (f"schema {SCHEMA_VERSION + 1}", f"up to {SCHEMA_VERSION}")
+    for part in ("here/manifest.json", "nvmelab 9.1", *versions, "upgrade"):
         assert part in message
 
 

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The staircase: what each layer of a path adds, from the backend alone to a guest's kernel. Pure.
+
+Only stacks on the same kind and size of backend, under the same workload, stand on one staircase.
+A layer stands on one of the nearest lower step: on the one with the same client, else on the first
+in the experiment. Latencies are fio's ``lat``, from the making of an I/O to its completion: what
+SPDK's clients tell is that, and it is the one figure that every client has.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from nvmelab import units
+from nvmelab.show import background, ranking, stats, wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nvmelab.show.summary import Cell, PanelKey, RunSummary
+
+# From the bottom: what a layer of this step has that those below have not.
+STEPS = (
+    "backend alone",
+    "storage target, no guest",
+    "guest, SPDK's client",
+    "guest, a program's driver",
+    "guest, the kernel's driver",
+)
+_USER_SPACE = ("uio_pci_generic", "vfio-pci")
+
+
+class Backend(NamedTuple):
+    """What must be equal for two stacks to stand on one staircase."""
+
+    kind: str
+    size_mib: int | None
+
+    def __str__(self) -> str:
+        size = units.bytes_(self.size_mib * 2.0**20) if self.size_mib else ""
+        return f"{self.kind} {size}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """By how many ns an I/O takes longer than on the layer below, one I/O in flight.
+
+    Median minus median; ``low_ns``, ``high_ns``: what the extremes of both would give. ``state``:
+    see :class:`nvmelab.show.stats.Difference`.
+    """
+
+    ns: float
+    low_ns: float
+    high_ns: float
+    n: int
+    n_below: int
+    state: Literal["unknown", "none", "apart", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One stack of a staircase. ``below``: the stack that it stands on, ``None`` at the bottom.
+
+    ``latency``: with one I/O in flight; ``None`` when that was not measured. ``cells``: by I/Os in
+    flight.
+    """
+
+    stack: str
+    step: int
+    below: Layer | None
+    cells: Mapping[int, Cell]
+    cost: Cost | None
+
+    @property
+    def latency(self) -> stats.Spread | None:
+        """Of one I/O alone."""
+        alone = self.cells.get(1)
+        return alone.lat_mean_ns if alone else None
+
+    @property
+    def verdict(self) -> str:
+        """Of all that the line tells: its own cells and those of the layer below."""
+        cells = [*self.cells.values(), *(self.below.cells.values() if self.below else ())]
+        states = {cell.verdict for cell in cells}
+        state = next((one for one in ("tainted", "unknown", "clean") if one in states), "unknown")
+        codes = ", ".join(background.codes(reason for cell in cells for reason in cell.reasons))
+        return f"{state} ({codes})" if codes else state
+
+    def share(self, inflight_count: int, of: Layer | None) -> ranking.Share | None:
+        """Return its IOPS as percent of another layer's at this depth; ``None`` if one lacks."""
+        cell = self.cells.get(inflight_count)
+        other = of.cells.get(inflight_count) if of else None
+        return ranking.share(cell, other) if cell and other else None
+
+
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """The layers of one workload on one backend, from the bottom."""
+
+    panel: PanelKey
+    backend: Backend
+    layers: tuple[Layer, ...]
+
+    @property
+    def depths(self) -> list[int]:
+        """The numbers of I/Os in flight that any layer was measured with."""
+        return sorted({depth for layer in self.layers for depth in layer.cells})
+
+    @property
+    def top_ns(self) -> float:
+        """The greatest latency, at which bars end."""
+        return max((one.latency.high for one in self.layers if one.latency), default=0.0)
+
+
+def staircases(run: RunSummary) -> list[Staircase]:
+    """Return every staircase of the run that has at least two steps."""
+    stacks = run.run.experiment.get("stacks") or {}
+    by_place: dict[tuple[PanelKey, Backend], dict[str, dict[int, Cell]]] = {}
+    for cell in run.cells:
+        place = _place(cell, stacks.get(cell.stack) or {})
+        if place is not None:
+            found = by_place.setdefault(place, defaultdict(dict))
+            found[cell.stack][cell.inflight_count] = cell
+    order = list(stacks)
+    noise = stats.noise(one.lat_mean_ns for one in run.cells if one.lat_mean_ns)
+    made = [
+        Staircase(panel, backend, _layers(cells, stacks, order, noise))
+        for (panel, backend), cells in by_place.items()
+    ]
+    return [one for one in made if len({layer.step for layer in one.layers}) > 1]
+
+
+def _place(cell: Cell, stack: Mapping[str, Any]) -> tuple[PanelKey, Backend] | None:
+    """Return where a cell belongs; nowhere when it is no single path to one backend."""
+    backend = stack.get("backend") or {}
+    is_single = cell.panel.numjobs == 1 and stack.get("devices", 1) == stack.get("guests", 1) == 1
+    if backend.get("kind", "none") == "none" or not is_single or cell.panel.direction == "sync":
+        return None
+    return cell.panel, Backend(str(backend["kind"]), backend.get("size_mib"))
+
+
+def step_of(stack: Mapping[str, Any]) -> int:
+    """Return which of :data:`STEPS` a stack is."""
+    if stack.get("runs_on") == "host":
+        return 0 if stack.get("server", "none") == "none" else 1
+    if stack.get("client", "fio") != "fio":
+        return 2
+    return 3 if stack.get("driver") in _USER_SPACE else 4
+
+
+def _layers(
+    cells: Mapping[str, Mapping[int, Cell]],
+    stacks: Mapping[str, Mapping[str, Any]],
+    order: Sequence[str],
+    noise: stats.Noise | None,
+) -> tuple[Layer, ...]:
+    names = sorted(cells, key=lambda name: (step_of(stacks[name]), order.index(name)))
+    layers: list[Layer] = []
+    for name in names:
+        step = step_of(stacks[name])
+        below = _below(step, stacks[name], layers, stacks)
+        bare = Layer(name, step, below, dict(cells[name]), None)
+        layers.append(Layer(name, step, below, bare.cells, _cost(bare, below, noise)))
+    return tuple(layers)
+
+
+def _below(
+    step: int,
+    stack: Mapping[str, Any],
+    layers: Iterable[Layer],
+    stacks: Mapping[str, Mapping[str, Any]],
+) -> Layer | None:
+    lower = [layer for layer in layers if layer.step < step]
+    nearest = [layer for layer in lower if layer.step == max(one.step for one in lower)]
+    client = stack.get("client", "fio")
+    same = [one for one in nearest if stacks[one.stack].get("client", "fio") == client]
+    return next(iter([*same, *nearest]), None)
+
+
+def _cost(layer: Layer, below: Layer | None, noise: stats.Noise | None) -> Cost | None:
+    one, other = layer.latency, below.latency if below else None
+    if one is None or other is None:
+        return None
+    return Cost(
+        ns=one.median - other.median,
+        low_ns=one.low - other.high,
+        high_ns=one.high - other.low,
+        n=one.n,
+        n_below=other.n,
+        state=stats.difference(one, other, noise).state,
+    )
+
+
+def cost_text(cost: Cost | None) -> str:
+    """Return ``"+853 ns"``, ``"no difference shown"``, or that its spread is not known."""
+    if cost is None:
+        return units.NOT_MEASURED
+    if cost.state == "none":
+        return ranking.NO_DIFFERENCE
+    text = _signed(cost.ns)
+    return f"{text} (n=1: spread unknown)" if cost.state == "unknown" else text
+
+
+def cost_range(cost: Cost | None) -> str:
+    """Return ``"[+821 ns to +884 ns]"``; nothing where a single repetition has no spread."""
+    if cost is None or cost.state == "unknown":
+        return ""
+    return f"[{_signed(cost.low_ns)} to {_signed(cost.high_ns)}]"
+
+
+def share_text(share: ranking.Share | None) -> str:
+    """Return ``"20.5 %"``."""
+    return wording.percent(share.percent if share else None)
+
+
+def _signed(value_ns: float) -> str:
+    sign = "\N{MINUS SIGN}" if value_ns < 0 else "+"
+    return f"{sign}{units.ns(abs(value_ns))}"

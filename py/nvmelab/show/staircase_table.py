@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The staircases of a run for the terminal. Pure: what it returns, rich prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from nvmelab import units
+from nvmelab.show import staircase, wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nvmelab.show.staircase import Layer, Staircase
+    from nvmelab.show.summary import RunSummary
+
+
+def tables(run: RunSummary) -> Iterator[Table]:
+    """Yield one table a staircase, from its bottom layer upwards."""
+    for stairs in staircase.staircases(run):
+        yield _table(stairs)
+
+
+def _table(stairs: Staircase) -> Table:
+    table = Table(
+        title=f"staircase: {stairs.panel.title} on {stairs.backend}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    depth = stairs.depths[-1]
+    table.add_column("layer", overflow="fold", min_width=15)
+    table.add_column("lat mean\n1 in flight", justify="right", no_wrap=True)
+    table.add_column("min–max", no_wrap=True)  # noqa: RUF001
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("over the\none below", justify="right", max_width=10)
+    table.add_column(f"% of first\n{depth} in flight", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for layer in stairs.layers:
+        table.add_row(*map(Text, _cells(stairs, layer, depth)))
+    return table
+
+
+def _cells(stairs: Staircase, layer: Layer, depth: int) -> list[str]:
+    latency = layer.latency
+    several = latency is not None and latency.n > 1
+    share = layer.share(depth, stairs.layers[0]) if layer.below else None
+    return [
+        layer.stack,
+        units.ns(latency.median if latency else None),
+        wording.between(latency.low, latency.high, units.ns) if latency and several else "",
+        str(latency.n if latency else 0),
+        staircase.cost_text(layer.cost) if layer.below else "",
+        staircase.share_text(share) if layer.below else "",
+        layer.verdict.partition(" ")[0],
+    ]

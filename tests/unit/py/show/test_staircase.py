@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The staircase compares like with like, layer on layer, and never a number without its spread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from fake_runs import manifest, row, stack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from nvmelab.show import staircase
+from nvmelab.show.report import render_html
+from nvmelab.show.summary import RunSummary, summarise
+from nvmelab.show.table import render_runs
+from nvmelab.store.records import Row, Run
+
+NULL = {"kind": "bdev_null", "size_mib": 1024}
+STACKS: dict[str, dict[str, Any]] = {
+    "kernel": stack("vfio-user-pci", backend=NULL, server="spdk-nvmf-tgt", driver="nvme"),
+    "upcie": stack(
+        "vfio-user-pci", backend=NULL, server="spdk-nvmf-tgt", driver="uio_pci_generic"
+    ),
+    "guest-perf": stack(
+        "vfio-user-pci",
+        backend=NULL,
+        server="spdk-nvmf-tgt",
+        driver="uio_pci_generic",
+        client="spdk_nvme_perf",
+    ),
+    "vm-less-fio": stack(
+        "none", backend=NULL, server="spdk-nvmf-tgt", runs_on="host", ceiling=True
+    ),
+    "vm-less": stack(
+        "none", backend=NULL, server="spdk-nvmf-tgt", runs_on="host", ceiling=True,
+        client="spdk_nvme_perf",
+    ),
+    "bdev": stack(
+        "none", backend=NULL, server="none", runs_on="host", ceiling=True, client="bdevperf"
+    ),
+}  # fmt: skip
+# lat of the repetitions in ns with one I/O in flight, and kIOPS with 16
+MEASURED = {
+    "bdev": ((40.0, 41.0, 42.0), 22_000),
+    "vm-less": ((890.0, 900.0, 880.0), 4_500),
+    "vm-less-fio": ((1_200.0, 1_210.0, 1_190.0), 3_000),
+    "guest-perf": ((900.0, 905.0, 885.0), 4_400),
+    "upcie": ((1_900.0, 1_950.0, 1_850.0), 2_200),
+    "kernel": ((9_000.0, 9_100.0, 8_900.0), 800),
+}
+
+
+def rows(names: Iterable[str] = MEASURED, **values: Any) -> list[Row]:
+    """The repetitions of these stacks at two depths."""
+    made = []
+    for name in names:
+        latencies, most = MEASURED[name]
+        for repetition, latency in enumerate(latencies, 1):
+            for depth, iops in ((1, 1e9 / latency), (16, most * 1000 + repetition)):
+                usual = {
+                    "point_id": f"{name}-{depth}-{repetition}", "stack": name, "bs": "512",
+                    "repetition": repetition, "iodepth": depth, "iops": iops,
+                    "lat_mean_ns": latency if depth == 1 else 16e9 / iops,
+                    "runs_on": STACKS[name]["runs_on"],
+                    "client": STACKS[name].get("client", "fio"),
+                }  # fmt: skip
+                made.append(row(**{**usual, **values}))
+    return made
+
+
+def run_of(made: list[Row], stacks: dict[str, dict[str, Any]] | None = None, **more: Any) -> Run:
+    """A run that measured these rows."""
+    record = {"schema_version": 2, "experiment": {"name": "x", "stacks": stacks or STACKS}}
+    return Run.from_parts(manifest(record=record, **more), made)
+
+
+def summary_of(run: Run) -> RunSummary:
+    """The one summary of one run."""
+    (host,) = summarise([run])
+    return host.runs[0]
+
+
+def only(run: Run) -> staircase.Staircase:
+    """The run's one staircase."""
+    (found,) = staircase.staircases(summary_of(run))
+    return found
+
+
+def test_layers_stand_in_order_each_on_the_nearest_below() -> None:
+    """From the bdev to the kernel, whatever the experiment's order; same client where there is."""
+    layers = only(run_of(rows())).layers
+    below = [(one.stack, one.below.stack if one.below else None) for one in layers]
+    assert below == [
+        ("bdev", None),
+        ("vm-less-fio", "bdev"),
+        ("vm-less", "bdev"),
+        ("guest-perf", "vm-less"),
+        ("upcie", "guest-perf"),
+        ("kernel", "upcie"),
+    ]
+    without = only(run_of(rows(["bdev", "vm-less", "vm-less-fio", "upcie"]))).layers
+    assert [one.below.stack for one in without if one.below] == ["bdev", "bdev", "vm-less-fio"]
+
+
+def test_costs_are_differences_of_medians_with_their_extremes() -> None:
+    """890 - 41 ns over the bdev; from 880 - 42 to 900 - 40; three repetitions each."""
+    by_name = {one.stack: one for one in only(run_of(rows())).layers}
+    cost = by_name["vm-less"].cost
+    assert cost is not None
+    assert (cost.ns, cost.low_ns, cost.high_ns) == (849.0, 838.0, 860.0)
+    assert (cost.n, cost.n_below, cost.state) == (3, 3, "apart")
+    assert staircase.cost_text(cost) == "+849 ns"
+    assert staircase.cost_range(cost) == "[+838 ns to +860 ns]"
+    assert by_name["bdev"].cost is None
+
+
+def test_a_difference_within_the_noise_is_none() -> None:
+    """885 to 905 ns on 880 to 900 ns: the ranges overlap, so no cost is told."""
+    layer = next(one for one in only(run_of(rows())).layers if one.stack == "guest-perf")
+    assert layer.cost is not None
+    assert layer.cost.state == "none"
+    assert staircase.cost_text(layer.cost) == "no difference shown"
+
+
+def test_a_single_repetition_tells_no_spread() -> None:
+    """That n is 1 is said beside the number."""
+    first = [one for one in rows(["bdev", "vm-less"]) if one.repetition == 1]
+    (_, layer) = only(run_of(first)).layers
+    assert staircase.cost_text(layer.cost) == "+850 ns (n=1: spread unknown)"
+    assert staircase.cost_range(layer.cost) == ""
+
+
+def test_shares_are_of_the_layer_below_and_of_the_first() -> None:
+    """4.5 of 22 M IOPS are 20.5 %; what was not measured has no share."""
+    stairs = only(run_of(rows()))
+    by_name = {one.stack: one for one in stairs.layers}
+    share = by_name["vm-less"].share(16, stairs.layers[0])
+    assert share is not None
+    assert share.percent == pytest.approx(100 * 4.5 / 22, rel=1e-4)
+    assert staircase.share_text(share) == "20.5 %"
+    assert by_name["vm-less"].share(64, stairs.layers[0]) is None
+    assert stairs.depths == [1, 16]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backend": {"kind": "bdev_malloc", "size_mib": 1024}},
+        {"backend": {"kind": "bdev_null", "size_mib": 64}},
+        {"backend": {"kind": "none"}},
+        {"devices": 2},
+        {"guests": 2},
+    ],
+)
+def test_another_backend_stands_on_another_staircase(change: dict[str, Any]) -> None:
+    """Never are different bdevs compared, nor one device with several."""
+    stacks = {**STACKS, "vm-less": {**STACKS["vm-less"], **change}}
+    assert staircase.staircases(summary_of(run_of(rows(["bdev", "vm-less"]), stacks))) == []
+    kept = only(run_of(rows(["bdev", "vm-less", "kernel"]), stacks))
+    assert [one.stack for one in kept.layers] == ["bdev", "kernel"]
+
+
+def test_another_block_size_stands_on_another_staircase() -> None:
+    """As another workload does."""
+    made = [*rows(["bdev"]), *rows(["vm-less"], bs="4k")]
+    assert staircase.staircases(summary_of(run_of(made))) == []
+
+
+def test_layers_of_one_step_are_no_staircase() -> None:
+    """Nothing is below, so nothing is added."""
+    assert staircase.staircases(summary_of(run_of(rows(["vm-less", "vm-less-fio"])))) == []
+
+
+def test_the_verdict_is_the_worst_of_both_layers() -> None:
+    """A cost is as trustworthy as the worse of what it is made from."""
+    made = [*rows(["bdev"], verdict="tainted", verdict_reasons=("steal: 3 %",)), *rows(["vm-less"])]
+    assert [one.verdict for one in only(run_of(made)).layers] == ["tainted (steal)"] * 2
+
+
+def test_a_depth_that_failed_leaves_a_gap() -> None:
+    """Without the layer's own I/O alone there is no cost, and no zero."""
+    made = [one for one in rows(["bdev", "vm-less"]) if (one.stack, one.iodepth) != ("vm-less", 1)]
+    (_, layer) = only(run_of(made)).layers
+    assert (layer.latency, layer.cost) == (None, None)
+    assert staircase.cost_text(layer.cost) == "–"  # noqa: RUF001
+
+
+latencies = st.lists(st.floats(10, 1e6), min_size=1, max_size=7)
+
+
+@given(one=latencies, other=latencies)
+@settings(deadline=None)
+def test_a_cost_lies_within_its_extremes(one: list[float], other: list[float]) -> None:
+    """And the other way round it is the same with the other sign."""
+
+    def cost(upper: list[float], lower: list[float]) -> staircase.Cost:
+        made = [
+            row(stack=name, point_id=f"{name}-{k}", lat_mean_ns=value, iops=1.0, bs="512")
+            for name, values in (("vm-less", upper), ("bdev", lower))
+            for k, value in enumerate(values)
+        ]
+        found = only(run_of(made)).layers[1].cost
+        assert found is not None
+        return found
+
+    there, back = cost(one, other), cost(other, one)
+    assert there.low_ns <= there.ns <= there.high_ns
+    assert (there.n, there.n_below) == (len(one), len(other))
+    assert back.ns == -there.ns
+    assert (back.low_ns, back.high_ns) == (-there.high_ns, -there.low_ns)
+    assert back.state == there.state
+
+
+def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
+    """Each line has median, range, n, cost with its range, and verdict; nothing of it without."""
+    run = run_of(rows())
+    page = render_html([run])
+    section = page[page.index('<section id="staircase">') :].partition("</section>")[0]
+    for part in ("890 ns", "[880–900 ns]", "+849 ns", "[+838 ns to +860 ns]", "20.5 %", "clean"):  # noqa: RUF001
+        assert part in section, part
+    assert 'href="#staircase"' in page
+    console = Console(file=io.StringIO(), width=80)
+    render_runs([run], console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    (line,) = [one for one in text.splitlines() if one.startswith("vm-less ")]
+    wanted = "vm-less 890 ns 880-900 ns 3 +849 ns 20.5 % clean"
+    assert line.replace("\N{EN DASH}", "-").split() == wanted.split()
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_run_without_a_staircase_has_no_section() -> None:
+    """Neither section nor link nor table."""
+    page = render_html([run_of(rows(["kernel"]))])
+    assert "#staircase" not in page
+    assert '<section id="staircase">' not in page
