@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from typing import Self  # Python 3.11; managed hosts may have less
 
 _RETRY_S = 0.05
-# A connection that says nothing gets company after this time, and is given up after that.
-_COMPANY_S = 0.25
-_GIVE_UP_S = 5.0
+# A connection that says nothing gets company after this time, and is given up after that; or
+# after these parts of the time waited so far, if that is longer. A guest on a busy machine that
+# was connected to four times a second spent its time on starting sshd, and none ever spoke.
+_COMPANY_S, _COMPANY_PART = 0.25, 1 / 16
+_GIVE_UP_S, _GIVE_UP_PART = 5.0, 1 / 2
 _LOGIN_TRY_S = 20.0
 # What trying again cannot cure.
 _PERMANENT = ("Permission denied", "Host key verification failed", "UNPROTECTED PRIVATE KEY")
@@ -45,13 +47,17 @@ class BannerWatch:
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._open: dict[socket.socket, float] = {}
+        self._since = time.monotonic()
 
     def seen(self, wait_s: float) -> bool:
         """Return whether a banner has come, after waiting ``wait_s`` at most for one."""
         now = time.monotonic()
-        for connection in [c for c, born in self._open.items() if now - born > _GIVE_UP_S]:
+        waited_s = now - self._since
+        give_up_s = max(_GIVE_UP_S, waited_s * _GIVE_UP_PART)
+        for connection in [c for c, born in self._open.items() if now - born > give_up_s]:
             self._drop(connection)
-        if all(now - born > _COMPANY_S for born in self._open.values()):
+        company_s = max(_COMPANY_S, waited_s * _COMPANY_PART)
+        if all(now - born > company_s for born in self._open.values()):
             self._connect(now)
         ready = select.select(self._open, [], [], wait_s)[0]
         banners = [self._says_banner(connection) for connection in ready]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from lab_fakes import program
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest import ssh_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.ssh_target import (
     BannerWatch,
     SshError,
@@ -70,6 +71,50 @@ def test_a_silent_connection_does_not_hold_up_the_next(tmp_path: Path) -> None:
     """A connection made too early hangs; one beside it sees the banner."""
     with _server(None, b"", b"SSH-2.0-x\r\n") as port:
         _target(port, tmp_path).banner(10)
+
+
+def test_a_guest_that_is_slow_to_speak_is_not_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two silent minutes few connections are made, few are open at once, none is hurried."""
+    clock, open_at_once = _Clock(), []
+    made: list[_Silent] = []
+    monkeypatch.setattr(ssh_target, "time", clock)
+
+    def connect(*_: object, **__: object) -> _Silent:
+        made.append(_Silent(clock))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(ssh_target.select, "select", lambda *_: ([], [], []))
+    with BannerWatch("guest", 22) as watch:
+        while clock.now < 120:
+            assert not watch.seen(0.05)
+            open_at_once.append(sum(one.closed is None for one in made))
+    assert 20 < len(made) < 120  # every quarter of a second would be 480
+    assert max(open_at_once) <= 20
+    late = [one for one in made if one.born > 60 and one.closed is not None and one.closed < 120]
+    assert all(one.closed - one.born > 30 for one in late)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class _Silent:
+    """A connection that never says anything."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self._clock, self.born = clock, clock.now
+        self.closed: float | None = None
+
+    def close(self) -> None:
+        self.closed = self._clock.now
 
 
 def test_nobody_listening_is_no_error_of_its_own() -> None:
