@@ -45,7 +45,7 @@ options:
     default: 1024
   hugepages:
     description:
-      - Whether its memory lies in hugepages of 2 MiB, as SPDK's vhost needs it. They must be free.
+      - Whether its memory lies in hugepages of 2 MiB, as SPDK's vhost wants it. They must be free.
     type: bool
     default: false
   cpus:

@@ -237,7 +237,7 @@ def test_spdk_stacks_that_work_in_another_manner_have_their_own_target() -> None
 
 
 def test_all_guests_lie_in_hugepages_where_vhost_serves_one() -> None:
-    """SPDK's vhost reaches no other memory, and what is compared has guests alike."""
+    """SPDK's vhost wants such memory, and what is compared has guests alike."""
     vhost = STORAGE_DAEMON.replace("vhost-user-blk:", "vhost:").replace(
         "qemu-storage-daemon", "spdk-vhost"
     )

@@ -154,10 +154,9 @@ def test_faults_say_what_to_write(stack: str, head: str, fault: str) -> None:
 
 
 def test_what_is_equal_or_concerns_no_device_is_no_fault() -> None:
-    """Options that nvmelab would set, xNVMe on a device of the kernel, SPDK's client, no device."""
+    """Options that nvmelab would set, xNVMe on a device of the kernel, no device."""
     example(with_engine("ioengine: xnvme, thread: 1, xnvme_dev_nsid: 1"), head=BIG)
     example(with_engine("ioengine: xnvme, xnvme_async: io_uring", NVME + ENGINE), head=HEAD)
-    example(TAKEN.replace("engine: {ioengine: xnvme}", "client: spdk_nvme_perf"), head=BIG)
     example(VFIO_USER.replace("driver: nvme", "driver: vfio-pci\n" + ENGINE), head=BIG)
     example(GUEST_NULL, head=HEAD)
 
