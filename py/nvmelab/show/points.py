@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from nvmelab.store.records import Row, Run
 
 STATES = ("clean", "unknown", "tainted", "failed")  # from good to bad
-MARKS = {"clean": "\N{CHECK MARK}", "tainted": "!", "failed": "\N{MULTIPLICATION X}"}
+# A state, or a state for a reason of the point's own, in the terminal and in the report.
+MARKS = {
+    "clean": "\N{CHECK MARK}",
+    "tainted": "·",
+    "tainted own": "!",
+    "failed": "\N{MULTIPLICATION X}",
+    "failed own": "\N{MULTIPLICATION X}",
+}
 _FAILED = "failed"
 
 
@@ -57,7 +64,12 @@ class Point:
     @property
     def mark(self) -> str:
         """One letter for the state, so that it is seen without colours too."""
-        return MARKS.get(self.state, "?")
+        return MARKS.get(self.looks, "?")
+
+    @property
+    def looks(self) -> str:
+        """The state, and whether the point stands out: ``"tainted own"``."""
+        return f"{self.state} own" if self.own else self.state
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -36,7 +36,6 @@ from nvmelab.show.summary import summarise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nvmelab.show.points import Point
     from nvmelab.show.summary import Cell, HostSummary, PanelKey, RunSummary
     from nvmelab.store.records import Run
 
@@ -115,7 +114,6 @@ def _template() -> jinja2.Template:
         "movement": movement,
         "staircase": staircase,
         "shared_by_place": background.told_by_place,
-        "badge_class": badge_class,
         "marks": points.MARKS,
         "open_points": _OPEN_POINTS,
     }
@@ -136,11 +134,6 @@ def verdict_state(run: RunSummary) -> str:
     """Return how the run is judged in one word: an incomplete run is not clean."""
     state = str(run.run.verdict["state"])
     return run.run.state if state == "clean" and run.run.state != "complete" else state
-
-
-def badge_class(point: Point) -> str:
-    """Return the looks of a point's badge: its state, and whether it stands out."""
-    return f"{point.state}{' own' if point.own else ''}"
 
 
 def bar_scale(depth: ranking.Depth) -> float:

@@ -101,9 +101,7 @@ def marks(repetitions: Sequence[Point]) -> str:
     is_plain = len({point.state for point in repetitions}) < 2  # noqa: PLR2004
     if is_plain and not any(point.own for point in repetitions):
         return ""
-    return "".join(
-        "·" if point.state == "tainted" and not point.own else point.mark for point in repetitions
-    )
+    return "".join(point.mark for point in repetitions)
 
 
 def own_codes(repetitions: Iterable[Point]) -> str:
