@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from dataclasses import replace
 from typing import Any, Mapping, Optional
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import processes
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import boot as guest_boot
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import (
@@ -28,17 +26,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment impo
     Settings,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Target
+from ansible_collections.nvmelab.bench.plugins.module_utils.run.targets import Targets
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.user_space import UserSpaceDevices
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import qsd as qsd_target
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk as spdk_target
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
-    RunningTarget,
-    start_target,
-)
 
-# guest and storage_target import these when they are called. By then the archive that Ansible
-# sent the modules in is gone, so they have to be loaded now.
-LOADED_EARLY = (guest_boot, qsd_target, spdk_target)
+# guest imports this when it is called. By then the archive that Ansible sent the modules in is
+# gone, so it has to be loaded now.
+LOADED_EARLY = (guest_boot,)
 
 
 class GuestEnvironment(Environment):
@@ -46,7 +39,7 @@ class GuestEnvironment(Environment):
 
     def __init__(self, name: str, spec: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(name, spec, settings)
-        self._targets: list[RunningTarget] = []
+        self._targets = Targets(settings)
         self._guest: Optional[RunningGuest] = None
         self._user_space: Optional[UserSpaceDevices] = None
         payload = settings.capabilities.get("guest_payload") or {}
@@ -63,18 +56,10 @@ class GuestEnvironment(Environment):
 
     def start_targets(self) -> dict[str, str]:
         """Start the targets; the path of each export's socket."""
-        settings = self.settings
         self._require("qemu", "QEMU; run the role qemu")
         self._require("guest_image", "guest image; run the role guest_image")
-        sockets: dict[str, str] = {}
-        for spec in self.spec["targets"]:
-            settings.say(f"starting {spec['name']}")
-            target = start_target(
-                spec, directory=settings.directory.path, capabilities=settings.capabilities
-            )
-            self._targets.append(target)
-            sockets.update(target.sockets)
-        return sockets
+        self._targets.start(self.spec["targets"])
+        return self._targets.sockets()
 
     def boot(self, sockets: Mapping[str, str]) -> None:
         """Start the guest, which attaches to the sockets."""
@@ -106,41 +91,34 @@ class GuestEnvironment(Environment):
 
     def stop(self) -> None:
         """Stop the guest first: a target that goes away under it would stall it."""
-        self._signal_targets(signal.SIGCONT)
+        self._targets.send(signal.SIGCONT)
         with contextlib.ExitStack() as stack:  # each is stopped, whatever the others raise
-            for target in self._targets:
-                stack.callback(self._stop_target, target)
+            stack.callback(self._targets.stop)
             if self._guest:
                 stack.callback(self._guest.stop)
             if self._user_space:
                 stack.callback(self._give_back, self._user_space)
             stack.callback(super().stop)
-        self._targets, self._guest, self._user_space = [], None, None
+        self._guest, self._user_space = None, None
 
     def _give_back(self, devices: UserSpaceDevices) -> None:
         odd = devices.give_back()
         if odd:
             self.settings.remark(odd)
 
-    def _stop_target(self, target: RunningTarget) -> None:
-        crash = target.stop()
-        if crash:
-            self.settings.remark(crash)
-
     def set_aside(self) -> None:
         """Pause guest and targets: a target may poll, which would load the host's CPUs."""
         self._running_guest().pause()
-        self._signal_targets(signal.SIGSTOP)
+        self._targets.send(signal.SIGSTOP)
 
     def take_up(self) -> None:
         """Let targets and guest go on."""
-        self._signal_targets(signal.SIGCONT)
+        self._targets.send(signal.SIGCONT)
         self._running_guest().resume()
 
     def check(self) -> None:
         """Ask guest and targets; the target first, as a guest suffers from its target's death."""
-        for target in self._targets:
-            target.check()
+        self._targets.check()
         self._running_guest().check()
 
     def target(self, point: Mapping[str, Any]) -> Target:
@@ -167,8 +145,7 @@ class GuestEnvironment(Environment):
     def commands(self) -> dict[str, Any]:
         """Return QEMU's and each target's argument list."""
         guest = self._running_guest()
-        targets = {target.name: list(target.argv) for target in self._targets}
-        return {guest.name: {"qemu": list(guest.argv)}, **targets}
+        return {guest.name: {"qemu": list(guest.argv)}, **self._targets.commands()}
 
     def agent_argv(self) -> list[str]:
         """Return the ssh command that starts an agent in the guest."""
@@ -183,9 +160,3 @@ class GuestEnvironment(Environment):
         if self._guest is None:
             raise EnvironmentLostError(f"{self.name}: the guest is not running")
         return self._guest
-
-    def _signal_targets(self, number: signal.Signals) -> None:
-        for target in self._targets:
-            with contextlib.suppress(ProcessLookupError):
-                if processes.is_alive(target.process):
-                    os.killpg(target.process.pid, number)

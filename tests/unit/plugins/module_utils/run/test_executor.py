@@ -25,6 +25,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     guest_python,
     point_record,
     sweep,
+    targets,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.manifest import draft
 
@@ -218,7 +219,7 @@ def test_a_target_that_crashed_on_stop_is_a_remark(
             process=Process("t", 1 << 30, 0, (), ""), stop=lambda: f"{spec['name']} crashed",
         )  # fmt: skip
 
-    monkeypatch.setattr(guest_environment, "start_target", start_target)
+    monkeypatch.setattr(targets, "start_target", start_target)
     whole = plan(point(1, "guest-1"))
     whole["environments"]["guest-1"]["targets"] = [{"name": "a"}, {"name": "b"}]
     made = job(tmp_path / "root", whole, fio=fake_fio(tmp_path))
