@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator
+
+from ansible_collections.nvmelab.bench.plugins.module_utils import file_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,15 +31,7 @@ def locked(path: Path, *, deadline: Deadline, doing: str) -> Iterator[int]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
-        while not _taken(file):
+        while not file_lock.take(file.fileno()):
             deadline.left_s(f"{doing}: waiting for another that holds {path}")
             time.sleep(_POLL_S)
         yield file.fileno()
-
-
-def _taken(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,12 +9,12 @@ all lab directories, and ends with its process, however that ends.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ansible_collections.nvmelab.bench.plugins.module_utils import file_lock
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def alone(system: Path, *, check_mode: bool) -> Iterator[None]:
     handle = os.open(system / "proc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         end = time.monotonic() + _PATIENCE_S
-        while not _taken(handle):
+        while not file_lock.take(handle):
             if time.monotonic() > end:
                 raise BusyMachineError(
                     f"found another play that has been changing this host for {_PATIENCE_S:g} s, "
@@ -57,11 +57,3 @@ def alone(system: Path, *, check_mode: bool) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

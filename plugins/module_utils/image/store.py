@@ -10,7 +10,6 @@ is a build that runs or was killed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import tempfile
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
+from ansible_collections.nvmelab.bench.plugins.module_utils import file_lock
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import remove_tree
 
@@ -98,7 +98,7 @@ def locked(root: Path, *, timeout_s: float) -> Iterator[int]:
     path = folder / ".lock"
     with path.open("w", encoding="utf-8") as file:
         deadline = time.monotonic() + timeout_s
-        while not _try_lock(file.fileno()):
+        while not file_lock.take(file.fileno()):
             if time.monotonic() > deadline:
                 raise ImageStoreError(
                     f"{path}: another image is being built here for more than {timeout_s:.0f} s;"
@@ -106,14 +106,6 @@ def locked(root: Path, *, timeout_s: float) -> Iterator[int]:
                 )
             time.sleep(0.2)
         yield file.fileno()
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def remove_leftovers(root: Path) -> list[str]:

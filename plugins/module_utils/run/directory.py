@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
+from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file, file_lock
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
@@ -206,15 +205,11 @@ def try_lock(
 
 
 def _lock(handle: int, deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
+    while not file_lock.take(handle):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def plan_digest(plan: Mapping[str, Any]) -> str:
