@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from nvmelab import units
-from nvmelab.show import staircase, wording
+from nvmelab.show import staircase, terminal, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.table import Table
 
     from nvmelab.show.staircase import Layer, Staircase
     from nvmelab.show.summary import RunSummary
@@ -26,15 +26,7 @@ def tables(run: RunSummary) -> Iterator[Table]:
 
 
 def _table(stairs: Staircase) -> Table:
-    table = Table(
-        title=f"staircase: {stairs.panel.title} on {stairs.backend}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = terminal.headed_table(f"staircase: {stairs.panel.title} on {stairs.backend}")
     depth = stairs.depths[-1]
     table.add_column("layer", overflow="fold", min_width=15)
     table.add_column("lat mean\n1 in flight", justify="right", no_wrap=True)

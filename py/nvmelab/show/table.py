@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from nvmelab import units
@@ -17,12 +15,15 @@ from nvmelab.show import (
     host_state,
     ranking,
     staircase_table,
+    terminal,
     wording,
 )
 from nvmelab.show.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.table import Table
 
     from nvmelab.show.summary import HostSummary, PanelKey, RunSummary
     from nvmelab.store.records import Run
@@ -124,15 +125,7 @@ def _tables(run: RunSummary) -> list[RenderableType]:
 
 def _table(run: RunSummary, panel: PanelKey) -> Table:
     # Narrow on purpose: all of it fits into 80 columns with stack names of up to 20 letters.
-    table = Table(
-        title=_plain(panel.title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = terminal.headed_table(_plain(panel.title))
     table.add_column("stack", overflow="fold", min_width=15)
     table.add_column("IOPS\nmedian", justify="right", no_wrap=True)
     table.add_column("IOPS\nmin–max", no_wrap=True)  # noqa: RUF001
