@@ -17,15 +17,13 @@ from pathlib import Path
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.image import debian_archive
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import (
-    DPKG_EXCLUDES,
     PARTITION_OFFSET,
     SECTOR_BYTES,
     make_disk,
-    mmdebstrap_argv,
     remove_tree,
     run_logged,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import HOOKS
+from ansible_collections.nvmelab.bench.plugins.module_utils.image.debian_image import bootstrap
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_root import (
     CUSTOMISATION,
     KERNEL_CMDLINE,
@@ -108,11 +106,7 @@ def _build(cache: Path, place: Path, keys: LabKeys) -> None:
     root = work / "root"
     log.unlink(missing_ok=True)
     sources, options = debian_archive.host_archive(SUITE)
-    (work / "apt.conf").write_text(options, encoding="utf-8")
-    (work / "dpkg-excludes").write_text(DPKG_EXCLUDES, encoding="utf-8")
-    lines = [source.line() for source in debian_archive.place_keys(sources, work)]
-    argv = mmdebstrap_argv(suite=SUITE, packages=PACKAGES, sources=lines, work=work, hooks=HOOKS)
-    run_logged(argv, log, env={"INITRD": "No", "LC_ALL": "C"})
+    bootstrap(work, SUITE, PACKAGES, sources, options, log=log)
     run_logged(["chroot", str(root), "sh", "-euc", f"mkdir -p /boot/grub; {CORE}"], log)
     core = (root / "core.img").read_bytes()
     (root / "core.img").unlink()

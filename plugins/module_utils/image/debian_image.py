@@ -35,6 +35,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_root imp
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ansible_collections.nvmelab.bench.plugins.module_utils.image.lab_keys import LabKeys
 
 # Raised when the build's code changes what an image holds; data is covered by the digest itself.
@@ -135,17 +137,37 @@ def unpack(image: DebianImage, work: Path, lock: int) -> None:
         options = debian_archive.host_options()
     else:
         sources, options = debian_archive.host_archive(image.suite)
+    packages = image.all_packages
+    log = work / "build.log"
+    bootstrap(work, image.suite, packages, sources, options, log=log, keep_open=[lock])
+
+
+def bootstrap(
+    work: Path,
+    suite: str,
+    packages: Sequence[str],
+    sources: list[debian_archive.Source],
+    options: str,
+    *,
+    log: Path,
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Have mmdebstrap make ``work``/root of these packages; ``options`` are apt's.
+
+    Raises:
+        ImageBuildError: it failed; with the end of the log.
+    """
     (work / "apt.conf").write_text(options, encoding="utf-8")
     (work / "apt.conf").chmod(0o600)
     (work / "dpkg-excludes").write_text(DPKG_EXCLUDES, encoding="utf-8")
     argv = mmdebstrap_argv(
-        suite=image.suite,
-        packages=image.all_packages,
+        suite=suite,
+        packages=packages,
         sources=[source.line() for source in debian_archive.place_keys(sources, work)],
         work=work,
         hooks=HOOKS,
     )
-    run_logged(argv, work / "build.log", env={"INITRD": "No", "LC_ALL": "C"}, keep_open=[lock])
+    run_logged(argv, log, env={"INITRD": "No", "LC_ALL": "C"}, keep_open=keep_open)
     for name in ("apt.conf", "dpkg-excludes"):
         (work / name).unlink()
 
