@@ -69,6 +69,13 @@ class Record:
         merged = {name: {**values.get(name, {}), **self.before.get(name, {})} for name in names}
         return replace(self, before=merged)
 
+    def merged(self) -> Record:
+        """Return it as one with what is under it, whose picture of the host is the older."""
+        if self.under is None:
+            return self
+        one = self.under.knowing(self.before).touching(self.touched, self.written)
+        return replace(one, asked={**one.asked, **self.asked})
+
     def without(self, names: Iterable[str]) -> Optional[Record]:
         """Return what is left once these knobs are put back; None for nothing."""
         gone = set(names)
@@ -85,10 +92,12 @@ def begin(
 ) -> Record:
     """Return the record that a tuning extends: the old one, or a new one, perhaps on top of it.
 
-    A user's play takes over what a run has left; a run leaves a user's tuning as it is.
+    A user's play takes over what a run has left, into the user's own tuning where there is one
+    under it, so that there are never more than two; a run leaves a user's tuning as it is.
     """
     if old and (run_id is None or old.run_id is not None):
-        return replace(old.knowing(before), run_id=run_id)
+        kept = old.merged() if run_id is None else old
+        return replace(kept.knowing(before), run_id=run_id)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     folders = () if old else tuple(absent_folders([path]))
     return Record(boot_id(system), now, run_id, before, folders=folders, under=old)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fake_sysfs import CPU, DRIVERS, OWN_GOVERNORS, FakeHost
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
@@ -75,6 +75,18 @@ def one_tuning(host: FakeHost, path: Path, tuning: tuple[Any, ...]) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(list(DRIVERS)), st.lists(st.integers(0, 3), unique=True), TUNINGS)
+# A user's play takes over what a run has left on top of the user's own tuning, then a run comes
+# again: what the first had set was two records down, where no undo looked.
+@example(
+    driver="intel_pstate",
+    odd=[],
+    tunings=[
+        (None, {"boost": False}, 0, False),
+        ("run-1", {"smt": False}, 0, False),
+        (None, {"smt": False, "idle_latency_max_us": 0}, 0, False),
+        ("run-1", {"smt": True}, 0, False),
+    ],
+)
 def test_undo_leaves_no_trace(driver: str, odd: list[int], tunings: list[Any]) -> None:
     """After any sequence the tree is the one before the first, and the record is gone."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
