@@ -1,35 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The staircase: what each layer of a path adds, from the backend alone to a guest's kernel. Pure.
+"""The staircase: what each layer of a path adds, from the backend alone to a guest. Pure.
 
-Only stacks on the same kind and size of backend, under the same workload, stand on one staircase.
-A layer stands on one of the nearest lower step: on the one with the same client, else on the first
-in the experiment. Latencies are fio's ``lat``, from the making of an I/O to its completion: what
-SPDK's clients tell is that, and it is the one figure that every client has.
+Only stacks on the same kind and size of backend, under the same workload, stand on one staircase;
+:mod:`nvmelab.show.layer_rules` says on what each of them stands. Latencies are fio's ``lat``, from
+the making of an I/O to its completion: what SPDK's clients tell is that, and it is the one figure
+that every client has.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nvmelab import units
-from nvmelab.show import background, ranking, stats, wording
+from nvmelab.show import background, layer_rules, log_scale, ranking, stats, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
+    from nvmelab.show.log_scale import LogScale
     from nvmelab.show.summary import Cell, PanelKey, RunSummary
-
-# From the bottom: what a layer of this step has that those below have not.
-STEPS = (
-    "backend alone",
-    "storage target, no guest",
-    "guest, SPDK's client",
-    "guest, a program's driver",
-    "guest, the kernel's driver",
-)
-_USER_SPACE = ("uio_pci_generic", "vfio-pci")
 
 
 class Backend(NamedTuple):
@@ -64,14 +56,19 @@ class Layer:
     """One stack of a staircase. ``below``: the stack that it stands on, ``None`` at the bottom.
 
     ``latency``: with one I/O in flight; ``None`` when that was not measured. ``cells``: by I/Os in
-    flight.
+    flight. ``driven_by``: what sets it apart from its siblings.
     """
 
     stack: str
     step: int
+    driven_by: str
     below: Layer | None
     cells: Mapping[int, Cell]
     cost: Cost | None
+
+    def over(self) -> str | None:
+        """Return the name of what it is compared with."""
+        return self.below.stack if self.below else None
 
     @property
     def latency(self) -> stats.Spread | None:
@@ -95,9 +92,17 @@ class Layer:
         return ranking.share(cell, other) if cell and other else None
 
 
+class Siblings(NamedTuple):
+    """Layers of one step that stand on the same layer, or on none; ``over`` is its name."""
+
+    step: int
+    over: str | None
+    layers: tuple[Layer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Staircase:
-    """The layers of one workload on one backend, from the bottom."""
+    """The layers of one workload on one backend, from the bottom; siblings beside each other."""
 
     panel: PanelKey
     backend: Backend
@@ -109,13 +114,21 @@ class Staircase:
         return sorted({depth for layer in self.layers for depth in layer.cells})
 
     @property
-    def top_ns(self) -> float:
-        """The greatest latency, at which bars end."""
-        return max((one.latency.high for one in self.layers if one.latency), default=0.0)
+    def siblings(self) -> Iterator[Siblings]:
+        """The layers in groups that are compared with the same one."""
+        for step, layers in itertools.groupby(self.layers, key=lambda layer: layer.step):
+            for over, found in itertools.groupby(layers, key=Layer.over):
+                yield Siblings(step, over, tuple(found))
+
+    @property
+    def scale(self) -> LogScale:
+        """The scale, in ns, of the bars of all latencies."""
+        spreads = [one.latency for one in self.layers if one.latency]
+        return log_scale.around(end for one in spreads for end in (one.low, one.high))
 
 
 def staircases(run: RunSummary) -> list[Staircase]:
-    """Return every staircase of the run that has at least two steps."""
+    """Return every staircase of the run on which some layer stands on another."""
     stacks = run.run.experiment.get("stacks") or {}
     by_place: dict[tuple[PanelKey, Backend], dict[str, dict[int, Cell]]] = {}
     for cell in run.cells:
@@ -123,13 +136,12 @@ def staircases(run: RunSummary) -> list[Staircase]:
         if place is not None:
             found = by_place.setdefault(place, defaultdict(dict))
             found[cell.stack][cell.inflight_count] = cell
-    order = list(stacks)
     noise = stats.noise(one.lat_mean_ns for one in run.cells if one.lat_mean_ns)
     made = [
-        Staircase(panel, backend, _layers(cells, stacks, order, noise))
+        Staircase(panel, backend, _layers(cells, stacks, noise))
         for (panel, backend), cells in by_place.items()
     ]
-    return [one for one in made if len({layer.step for layer in one.layers}) > 1]
+    return [one for one in made if any(layer.below for layer in one.layers)]
 
 
 def _place(cell: Cell, stack: Mapping[str, Any]) -> tuple[PanelKey, Backend] | None:
@@ -141,42 +153,39 @@ def _place(cell: Cell, stack: Mapping[str, Any]) -> tuple[PanelKey, Backend] | N
     return cell.panel, Backend(str(backend["kind"]), backend.get("size_mib"))
 
 
-def step_of(stack: Mapping[str, Any]) -> int:
-    """Return which of :data:`STEPS` a stack is."""
-    if stack.get("runs_on") == "host":
-        return 0 if stack.get("server", "none") == "none" else 1
-    if stack.get("client", "fio") != "fio":
-        return 2
-    return 3 if stack.get("driver") in _USER_SPACE else 4
-
-
 def _layers(
     cells: Mapping[str, Mapping[int, Cell]],
     stacks: Mapping[str, Mapping[str, Any]],
-    order: Sequence[str],
     noise: stats.Noise | None,
 ) -> tuple[Layer, ...]:
-    names = sorted(cells, key=lambda name: (step_of(stacks[name]), order.index(name)))
-    layers: list[Layer] = []
-    for name in names:
-        step = step_of(stacks[name])
-        below = _below(step, stacks[name], layers, stacks)
-        bare = Layer(name, step, below, dict(cells[name]), None)
-        layers.append(Layer(name, step, below, bare.cells, _cost(bare, below, noise)))
-    return tuple(layers)
+    measured = {name: stack for name, stack in stacks.items() if name in cells}
+    layers: dict[str, Layer] = {}
+    # A base is of a lower step, so it is made before those that stand on it.
+    for name in sorted(measured, key=lambda name: layer_rules.step_of(measured[name])):
+        base = layer_rules.base_of(measured[name], measured)
+        below = layers[base] if base else None
+        layers[name] = _layer(name, measured[name], cells[name], below, noise)
+    places = {name: place for place, name in enumerate([None, *layers])}
+    return tuple(sorted(layers.values(), key=lambda one: (one.step, places[one.over()])))
 
 
-def _below(
-    step: int,
+def _layer(
+    name: str,
     stack: Mapping[str, Any],
-    layers: Iterable[Layer],
-    stacks: Mapping[str, Mapping[str, Any]],
-) -> Layer | None:
-    lower = [layer for layer in layers if layer.step < step]
-    nearest = [layer for layer in lower if layer.step == max(one.step for one in lower)]
-    client = stack.get("client", "fio")
-    same = [one for one in nearest if stacks[one.stack].get("client", "fio") == client]
-    return next(iter([*same, *nearest]), None)
+    cells: Mapping[int, Cell],
+    below: Layer | None,
+    noise: stats.Noise | None,
+) -> Layer:
+    engine = next(iter(cells.values())).ioengine
+    layer = Layer(
+        stack=name,
+        step=layer_rules.step_of(stack),
+        driven_by=layer_rules.driven_by(stack, engine),
+        below=below,
+        cells=dict(cells),
+        cost=None,
+    )
+    return replace(layer, cost=_cost(layer, below, noise))
 
 
 def _cost(layer: Layer, below: Layer | None, noise: stats.Noise | None) -> Cost | None:

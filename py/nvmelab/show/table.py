@@ -19,6 +19,7 @@ from nvmelab.show import (
     wording,
 )
 from nvmelab.show.summary import summarise
+from nvmelab.show.terminal import plain as _plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,10 +170,3 @@ def _against_fastest(standing: ranking.Standing) -> str:
     if standing.is_best:
         return "fastest"
     return ranking.difference_text(standing.to_best) if standing.to_best else ""
-
-
-def _plain(text: str) -> str:
-    """Return the text without characters that could steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )

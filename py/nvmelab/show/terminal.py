@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How all tables in the terminal look."""
+"""How all tables in the terminal look, and what may stand in them."""
 
 from __future__ import annotations
 
@@ -22,4 +22,11 @@ def headed_table(title: TextType) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
         show_edge=False,
+    )
+
+
+def plain(text: str) -> str:
+    """Return the text without characters that could steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from nvmelab.show import staircase
+from nvmelab.show import layer_rules, log_scale, staircase
 from nvmelab.show.report import render_html
 from nvmelab.show.summary import RunSummary, summarise
 from nvmelab.show.table import render_runs
@@ -22,15 +23,15 @@ from nvmelab.store.records import Row, Run
 NULL = {"kind": "bdev_null", "size_mib": 1024}
 STACKS: dict[str, dict[str, Any]] = {
     "kernel": stack("vfio-user-pci", backend=NULL, server="spdk-nvmf-tgt", driver="nvme"),
-    "upcie": stack(
-        "vfio-user-pci", backend=NULL, server="spdk-nvmf-tgt", driver="uio_pci_generic"
-    ),
     "guest-perf": stack(
         "vfio-user-pci",
         backend=NULL,
         server="spdk-nvmf-tgt",
         driver="uio_pci_generic",
         client="spdk_nvme_perf",
+    ),
+    "upcie": stack(
+        "vfio-user-pci", backend=NULL, server="spdk-nvmf-tgt", driver="uio_pci_generic"
     ),
     "vm-less-fio": stack(
         "none", backend=NULL, server="spdk-nvmf-tgt", runs_on="host", ceiling=True
@@ -90,20 +91,76 @@ def only(run: Run) -> staircase.Staircase:
     return found
 
 
-def test_layers_stand_in_order_each_on_the_nearest_below() -> None:
-    """From the bdev to the kernel, whatever the experiment's order; same client where there is."""
-    layers = only(run_of(rows())).layers
-    below = [(one.stack, one.below.stack if one.below else None) for one in layers]
-    assert below == [
-        ("bdev", None),
-        ("vm-less-fio", "bdev"),
-        ("vm-less", "bdev"),
-        ("guest-perf", "vm-less"),
-        ("upcie", "guest-perf"),
-        ("kernel", "upcie"),
+def groups(names: Iterable[str], stacks: dict[str, dict[str, Any]] | None = None) -> Any:
+    """(what they are compared with, the siblings) of the staircase of these stacks."""
+    stairs = only(run_of(rows(names), stacks))
+    return [(one.over, [layer.stack for layer in one.layers]) for one in stairs.siblings]
+
+
+def test_layers_stand_in_order_siblings_beside_each_other() -> None:
+    """From the bdev to the guest, whatever the experiment's order; same client where there is."""
+    assert groups(MEASURED) == [
+        (None, ["bdev"]),
+        ("bdev", ["vm-less-fio", "vm-less"]),
+        ("vm-less-fio", ["kernel", "upcie"]),
+        ("vm-less", ["guest-perf"]),
     ]
-    without = only(run_of(rows(["bdev", "vm-less", "vm-less-fio", "upcie"]))).layers
-    assert [one.below.stack for one in without if one.below] == ["bdev", "bdev", "vm-less-fio"]
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        # No client alike: all stand on the one that is there.
+        (["kernel", "upcie", "guest-perf", "vm-less"], [["kernel", "guest-perf", "upcie"]]),
+        # Nothing of the target alone: on the backend.
+        (["kernel", "guest-perf", "bdev"], [["kernel", "guest-perf"]]),
+    ],
+)
+def test_siblings_stand_on_what_was_measured(names: list[str], wanted: list[list[str]]) -> None:
+    """One guest's stack never stands on another's."""
+    assert [layers for over, layers in groups(names) if over] == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "over"),
+    [
+        ({}, "vm-less-fio"),
+        # The client goes before the target's way to work.
+        ({"server_interrupt_mode": True}, "vm-less-fio"),
+        ({"client": "spdk_nvme_perf", "server_interrupt_mode": True}, "vm-less-interrupt"),
+        ({"client": "spdk_nvme_perf", "server_cores": 1}, "vm-less"),
+        ({"client": "spdk_nvme_perf"}, "vm-less"),
+        # Another transport has no client without a guest: on the backend itself.
+        ({"server": "spdk-vhost", "transport": "vhost-user"}, "bdev"),
+    ],
+)
+def test_the_base_is_chosen_by_what_the_stacks_are(change: dict[str, Any], over: str) -> None:
+    """The same kind of target and transport; then the client, then the target's way to work."""
+    twin = {**STACKS["vm-less"], "server_interrupt_mode": True}
+    others = {"vm-less-interrupt": twin, **STACKS, "kernel": {**STACKS["kernel"], "server": "qemu"}}
+    assert layer_rules.base_of({**STACKS["upcie"], **change}, others) == over
+
+
+def test_a_backend_stands_on_nothing() -> None:
+    """Nor does a guest where only guests were measured."""
+    assert layer_rules.base_of(STACKS["bdev"], STACKS) is None
+    assert layer_rules.base_of(STACKS["kernel"], {"upcie": STACKS["upcie"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "wanted"),
+    [
+        ("bdev", {}, "bdevperf"),
+        ("kernel", {}, "fio libaio, kernel's nvme"),
+        ("upcie", {"server_interrupt_mode": True},
+         "fio libaio, uio_pci_generic, target in interrupt mode"),
+        ("guest-perf", {"server_cores": 2},
+         "spdk_nvme_perf, uio_pci_generic, target on 2 cores"),
+    ],
+)  # fmt: skip
+def test_what_sets_siblings_apart_is_told(name: str, change: dict[str, Any], wanted: str) -> None:
+    """Client, engine, driver, and a target that is unlike others."""
+    assert layer_rules.driven_by({**STACKS[name], **change}, "libaio") == wanted
 
 
 def test_costs_are_differences_of_medians_with_their_extremes() -> None:
@@ -215,22 +272,53 @@ def test_a_cost_lies_within_its_extremes(one: list[float], other: list[float]) -
     assert back.state == there.state
 
 
+@pytest.mark.parametrize(
+    ("values", "ends", "decades"),
+    [
+        ((332.0, 2.02e6), (100.0, 1e7), [20, 40, 60, 80]),
+        ((40.0,), (10.0, 100.0), []),
+        ((100.0,), (100.0, 1000.0), []),
+        ((), (1.0, 10.0), []),
+    ],
+)
+def test_bars_lie_on_whole_decades(
+    values: tuple[float, ...], ends: tuple[float, float], decades: list[float]
+) -> None:
+    """332 ns to 2.02 ms need 100 ns to 10 ms, five decades."""
+    scale = log_scale.around(values)
+    assert scale == ends
+    assert scale.decades == pytest.approx(decades)
+
+
+def test_a_place_on_the_scale_is_by_its_logarithm() -> None:
+    """From 1 to 100 lies 10 in the middle; what is outside is at the end."""
+    scale = log_scale.LogScale(1, 100)
+    assert [scale.percent(value) for value in (0, 1, 10, 100, 1000)] == pytest.approx(
+        [0, 0, 50, 100, 100]
+    )
+
+
 def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
-    """Each line has median, range, n, cost with its range, and verdict; nothing of it without."""
+    """Each line has median, range, n, cost with its range, and verdict; siblings what is below."""
     run = run_of(rows())
     page = render_html([run])
     section = page[page.index('<section id="staircase">') :].partition("</section>")[0]
     for part in ("890 ns", "[880–900 ns]", "+849 ns", "[+838 ns to +860 ns]", "20.5 %", "clean"):  # noqa: RUF001
         assert part in section, part
+    bare = re.sub(r"<i [^>]*></i>", "", section)
+    assert bare.count("in a guest, over vm-less-fio") == 2  # a table of latencies, one of IOPS
+    assert bare.count("fio libaio, uio_pci_generic") == 1
     assert 'href="#staircase"' in page
     console = Console(file=io.StringIO(), width=80)
     render_runs([run], console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    (line,) = [one for one in text.splitlines() if one.startswith("vm-less ")]
+    (line,) = [one for one in text.splitlines() if one.strip().startswith("vm-less ")]
     wanted = "vm-less 890 ns 880-900 ns 3 +849 ns 20.5 % clean"
     assert line.replace("\N{EN DASH}", "-").split() == wanted.split()
-    assert max(map(len, text.splitlines())) <= 80
+    lines = [one.rstrip() for one in text.splitlines()]
+    assert lines.index("  over vm-less-fio") < lines.index("  over vm-less")
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_run_without_a_staircase_has_no_section() -> None:
