@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from fake_host_states import audited
 from fake_runs import Lab, fake_run
+from fake_scaling import scaling_run, swept
 
 from nvmelab.show.report import render_html
 
@@ -172,6 +173,30 @@ def test_theme_changes_page_and_plots(report: str, tmp_path: Path):
     found = visit(with_script(report, script), tmp_path).found
     assert found["before"] == found["after"] == ["rgb(255, 255, 255)"] * 2
     assert found["dark"] == ["rgb(20, 23, 28)"] * 2
+
+
+def test_scaling_is_drawn_and_turned_to_logarithms(tmp_path: Path):
+    """Proportion and two lines; the button turns both axes, the others' only IOPS, and back."""
+    stacks = {"spdk": swept(server_cores=[1, 2], devices=[1, 2, 4, 24])}
+    page = render_html([scaling_run(stacks, noise=0.02, depths=(1, 16))])
+    script = """
+      const [plot, other] = ["#scaling .plot", "#plots .plot"]
+        .map((place) => document.querySelector(place));
+      const press = async (of) => { document.querySelector(`[data-plot="${of.id}"]`).click();
+        await new Promise((r) => setTimeout(r, 300)); };
+      const axes = (of) => [of.layout.xaxis.type, of.layout.yaxis.type];
+      const before = axes(plot);
+      await press(plot); const turned = axes(plot);
+      await press(plot); const after = axes(plot);
+      await press(other);
+      return { before, turned, after, other: axes(other), lines: plot.data.length,
+        drawn: plot.querySelectorAll(".scatterlayer .trace").length };"""
+    seen = visit(with_script(page, script), tmp_path)
+    assert seen.found == {
+        "before": ["linear", "linear"], "turned": ["log", "log"], "after": ["linear", "linear"],
+        "other": ["linear", "log"], "lines": 3, "drawn": 3,
+    }  # fmt: skip
+    assert seen.console == []
 
 
 def test_table_sorts_filters_and_copies(report: str, tmp_path: Path):

@@ -28,7 +28,7 @@ from nvmelab.show.plot_parts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from nvmelab.show.latency import Latency
     from nvmelab.show.summary import Cell, HostSummary, PanelKey
@@ -43,6 +43,7 @@ _ROW_PX = 330
 _HEAD_PX, _ENTRY_PX = 100, 19
 # How many times the best stack a ceiling may reach before it squeezes the others flat.
 _OFF_SCALE = 3
+_SIZES_LEFT_OUT = "; of a stack in several sizes the least and the greatest, all are in Scaling"
 # Where the left and the right of two plots side by side begin and end.
 _SIDES = ((0.0, 0.485), (0.515, 1.0))
 _PERCENTILES: tuple[tuple[str, Callable[[Cell], Latency]], ...] = (
@@ -51,13 +52,18 @@ _PERCENTILES: tuple[tuple[str, Callable[[Cell], Latency]], ...] = (
 )
 
 
-def figures(host: HostSummary, panel: PanelKey, styles: Styles) -> list[Figure]:
-    """Return the figures of one workload on one host."""
-    cells = host.cells(panel)
+def figures(
+    host: HostSummary, panel: PanelKey, styles: Styles, left_out: Collection[str] = ()
+) -> list[Figure]:
+    """Return the figures of one workload on one host; ``left_out``: stacks of inner sizes."""
+    every = host.cells(panel)
+    cells = [cell for cell in every if cell.stack not in left_out]
     made = [iops_figure(cells, styles), latency_figure(cells, styles)]
     if any(cell.curve for cell in cells):
         made.append(percentile_figure(cells, styles))
     emulated = any(run.is_emulated for run in host.runs if panel in run.panels)
+    for figure in made if len(cells) < len(every) else ():
+        figure["title"] += _SIZES_LEFT_OUT
     return [_finished(figure, _far_ceilings(cells, styles), emulated=emulated) for figure in made]
 
 

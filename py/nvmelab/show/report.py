@@ -27,6 +27,8 @@ from nvmelab.show import (
     points,
     ranking,
     report_rows,
+    scaling,
+    scaling_plot,
     staircase,
     stats,
     wording,
@@ -35,10 +37,13 @@ from nvmelab.show.plots import Styles, figures
 from nvmelab.show.summary import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from nvmelab.show.plots import Figure
     from nvmelab.show.summary import Cell, HostSummary, PanelKey, RunSummary
     from nvmelab.store.records import Run
+
+    _Scaled = tuple[scaling.Scaling, Figure]
 
 # Nothing but what is in the page; data: and blob: are Plotly's own pictures.
 CONTENT_SECURITY_POLICY = (
@@ -57,10 +62,10 @@ def render_html(runs: Sequence[Run]) -> str:
     """
     hosts = summarise(runs)
     styles = Styles(hosts)
-    drawn = {
-        (host.host, panel): figures(host, panel, styles) for host in hosts for panel in host.panels
-    }
+    scaled = {run.place: _scalings(run) for host in hosts for run in host.runs}
+    drawn = _figures(hosts, styles, scaled)
     every = [figure for made in drawn.values() for figure in made]
+    every += [figure for made in scaled.values() for _, figure in made]
     for place, figure in enumerate(every):
         figure["id"] = f"plot-{place}"
     columns, lines = report_rows.columns(hosts), report_rows.lines(hosts)
@@ -76,6 +81,7 @@ def render_html(runs: Sequence[Run]) -> str:
         constants=report_rows.constants(columns, lines),
         stack_paths=conditions.stack_paths(runs),
         staircases={run.place: staircase.staircases(run) for host in hosts for run in host.runs},
+        scalings=scaled,
         plotly_gzip=packed_plotly() if every else "",
         policy=CONTENT_SECURITY_POLICY,
         css=_asset("report.css"),
@@ -83,6 +89,24 @@ def render_html(runs: Sequence[Run]) -> str:
         version=__version__,
         is_emulated=any(run.is_emulated for host in hosts for run in host.runs),
     )
+
+
+def _figures(
+    hosts: Sequence[HostSummary], styles: Styles, scaled: Mapping[int, Sequence[_Scaled]]
+) -> dict[tuple[str, PanelKey], list[Figure]]:
+    """Return the figures by host and workload; scalings have figures of their own."""
+    left_out = scaling.inner_sizes(one for made in scaled.values() for one, _ in made)
+    return {
+        (host.host, panel): figures(host, panel, styles, left_out)
+        for host in hosts
+        for panel in host.panels
+    }
+
+
+def _scalings(run: RunSummary) -> list[_Scaled]:
+    """Return every scaling of the run with its figure."""
+    found = scaling.scalings(run)
+    return [(one, scaling_plot.figure(one, is_emulated=run.is_emulated)) for one in found]
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from nvmelab.show import (
     conditions,
     host_state,
     ranking,
+    scaling_table,
     staircase_table,
     terminal,
     wording,
@@ -120,8 +121,8 @@ def _tables(run: RunSummary) -> list[RenderableType]:
     if any(wording.marks(run.points_of(cell)) for cell in run.cells):
         notes.append(_MARKS_TOLD)
     tables: list[RenderableType] = [_table(run, panel) for panel in run.panels]
-    stairs = list(staircase_table.tables(run))
-    return [*tables, *(Text(note, style=_QUIET) for note in notes), *stairs]
+    views = [*staircase_table.tables(run), *scaling_table.tables(run)]
+    return [*tables, *(Text(note, style=_QUIET) for note in notes), *views]
 
 
 def _table(run: RunSummary, panel: PanelKey) -> Table:

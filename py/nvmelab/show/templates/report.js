@@ -48,10 +48,16 @@ function themedLayout(layout) {
   return themed;
 }
 
+// Axes from 0 are those whose scale can be turned.
+function logScaled(layout) {
+  const turned = Object.entries(layout).filter(([, axis]) => axis.rangemode === "tozero");
+  return Object.fromEntries(turned.map(([name, axis]) => [name, { ...axis, type: "log", rangemode: "normal" }]));
+}
+
 function draw(plot, size = {}) {
   const { data, layout } = figures[plot.id];
   const pressed = find(`.scale[data-plot="${plot.id}"]`)?.getAttribute("aria-pressed") === "true";
-  const scaled = pressed ? { ...layout, yaxis: { ...layout.yaxis, type: "log", rangemode: "normal" } } : layout;
+  const scaled = pressed ? { ...layout, ...logScaled(layout) } : layout;
   // Plotly offers by default to upload the plot; this page sends nothing.
   const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
     modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d"],

@@ -322,7 +322,9 @@ def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
 
 
 def test_a_run_without_a_staircase_has_no_section() -> None:
-    """Neither section nor link nor table."""
+    """Neither section nor link nor table; of scaling neither, where there is one size."""
     page = render_html([run_of(rows(["kernel"]))])
     assert "#staircase" not in page
     assert '<section id="staircase">' not in page
+    assert '#scaling"' not in page
+    assert "Scaling" not in page
