@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,20 @@ def test_scenario(scenario: str) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert set(traces()) <= before
+
+
+def test_every_role_is_run_somewhere() -> None:
+    """The table of molecule/README.md has each role once, with a scenario or a test that is there.
+
+    A scenario that it names for a role names the role.
+    """
+    text = (CHECKOUT / "molecule/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (.*) \| ?(.*?) ?\|$", text, re.MULTILINE)[1:]
+    assert [role for role, *_ in rows] == sorted(path.name for path in CHECKOUT.glob("roles/*"))
+    for role, scenarios, elsewhere in rows:
+        names, files = re.findall("`([a-z_]+)`", scenarios), re.findall("`(tests/.*?)`", elsewhere)
+        assert names or files, f"{role} is run nowhere"
+        assert [file for file in files if not (CHECKOUT / file).is_file()] == []
+        for name in names:
+            plays = "".join(path.read_text() for path in CHECKOUT.glob(f"molecule/{name}/*.yml"))
+            assert re.search(rf"\b{role}\b", plays), f"scenario {name} does not name {role}"

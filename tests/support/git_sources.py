@@ -80,7 +80,7 @@ def origin(folder: Path) -> Origin:
     """An empty repository."""
     folder.mkdir(parents=True)
     made = Origin(folder)
-    made.git("init", "--quiet", "--initial-branch=main")
+    made.git("init", "--quiet", "--initial-branch=main", "--template=")
     return made
 
 

@@ -2,11 +2,16 @@
 """Repositories shaped like those of the headline stack, each built in a moment.
 
 They take the commands that the roles give, behave as the real ones where a role counts on it (a
-fio without xNVMe is built all the same), and their programs are shell scripts.
+fio without xNVMe is built all the same), and their programs are shell scripts. Only the targets
+of SPDK serve: they are fake_nvmf_tgt.py.
+
+usage: upstream_fakes.py FOLDER
 """
 
 from __future__ import annotations
 
+import sys
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,20 +77,60 @@ SPDK_MAKEFILE = """all:
 \tinstall app.sh build/examples/bdevperf
 \ttouch build/fio/spdk_nvme build/fio/spdk_bdev
 """
+# Whoever starts it knows it by its process id; -B, for what is installed stays as it is.
+SPDK_APP = """#!/bin/sh
+exec python3 -B "$(dirname "$0")/../../python/spdk/fake_nvmf_tgt.py" "$@"
+"""
+SPDK_SERVER = ("fake_nvmf_tgt", "nvme_controller", "spdk_model", "vfio_user_server")
 SPDK = {
     "configure": SPDK_CONFIGURE,
     "Makefile": SPDK_MAKEFILE,
-    "app.sh": "#!/bin/sh\necho SPDK v25.05\n",
+    "app.sh": SPDK_APP,
     "scripts/rpc.py": "#!/usr/bin/env python3\n",
     "python/spdk/__init__.py": "",
 }
 TOOL = "#!/bin/sh\necho 'usage: --bind setup'\n"
+QEMU_CONFIGURE = """#!/bin/sh
+set -eu
+for word; do case "$word" in
+  --prefix=*) prefix=${word#--prefix=};;
+  --target-list=x86_64-softmmu|--enable-*|--disable-docs|--disable-download) ;;
+  *) echo "ERROR: unknown option $word"; exit 1;;
+esac; done
+for part in keycodemapdb/part berkeley-softfloat-3/meson.build berkeley-testfloat-3/meson.build; do
+  test -e subprojects/$part || { echo "ERROR: subprojects/$part is missing"; exit 1; }
+done
+mkdir build
+cat > build/build.ninja <<END
+rule copy
+  command = sed s/@DEVICES@/$(paste -sd, devices)/ < \\$in > \\$out
+rule install
+  command = install -D \\$in $prefix/bin/\\$in
+build qemu-system-x86_64: copy ../qemu.in
+build install: install qemu-system-x86_64
+default qemu-system-x86_64
+END
+"""
+QEMU_PROGRAM = """#!/bin/sh
+case "$*" in
+  --version) echo QEMU emulator version 10.1.0;;
+  "-device help") echo @DEVICES@ | tr , '\\n' | sed 's/.*/name "&", bus PCI/';;
+esac
+"""
+QEMU = {
+    "configure": QEMU_CONFIGURE,
+    "qemu.in": QEMU_PROGRAM,
+    "devices": "nvme\nvhost-user-blk-pci\n",
+    "subprojects/packagefiles/berkeley-softfloat-3/meson.build": "",
+    "subprojects/packagefiles/berkeley-testfloat-3/meson.build": "",
+}
+QEMU_PARTS = ("keycodemapdb", "berkeley-softfloat-3", "berkeley-testfloat-3")
 PARTS = {"dpdk": "dpdk", "isa-l": "isa-l", "isa-l-crypto": "isa-l_crypto", "libvfio-user": "vfu"}
 
 
 @dataclass(frozen=True)
 class Hub:
-    """A folder of repositories; one mirror entry leads there."""
+    """A folder of repositories; one mirror entry for each forge leads there."""
 
     folder: Path
 
@@ -95,29 +140,75 @@ class Hub:
         made.commit(files, tag=tag)
         return made
 
+    def fio(self) -> None:
+        """A release that knows of no xNVMe, and two that do."""
+        deaf = FIO_CONFIGURE.replace("pkg-config --exists xnvme", "false")
+        files = {"configure": deaf, "Makefile": FIO_MAKEFILE, "fio.in": FIO}
+        made = self.repository("axboe/fio", files, "fio-3.30")
+        made.commit({"configure": FIO_CONFIGURE}, tag="fio-3.40")
+        made.commit({"news": "3.42"}, tag="fio-3.42")
+
+    def xnvme(self) -> None:
+        """Its program names the backend that is asked for."""
+        files = {
+            "meson.build": XNVME_MESON,
+            "meson_options.txt": XNVME_OPTIONS,
+            "xnvme": "#!/bin/sh\necho upcie\n",
+            "xnvme.pc.in": "@TEXT@",
+        }
+        self.repository("xnvme/xnvme", files, "v0.8.0")
+
+    def upcie(self) -> None:
+        """A release without the tools, and two older ones with them; only the tags tell an age."""
+        made = self.repository("safl/upcie", {"meson.build": UPCIE_MESON, "upcie.h": ""}, "v0.6.0")
+        made.commit({"scripts/devbind.py": TOOL, "scripts/hugepages.py": TOOL}, tag="v0.4.2")
+        made.git("tag", "v0.3.2")
+
     def spdk(self) -> None:
-        """SPDK with the submodules that are wanted, and one that is not to be had."""
+        """SPDK with the submodules that are wanted, and one that is not to be had.
+
+        Of v25.09, one that is wanted is not to be had either.
+        """
         made = origin(self.folder / "spdk/spdk")
         for path, name in PARTS.items():
             part = self.repository(f"parts/{name}", {"part": path}, "v1")
             made.submodule(path, f"../../parts/{name}", part.git("rev-parse", "HEAD"))
         made.submodule("ocf", "../../parts/nosuch", "a" * 40)
-        made.commit(SPDK, tag="v25.05")
+        here = Path(__file__).parent
+        server = {f"{name}.py": (here / f"{name}.py").read_text("utf-8") for name in SPDK_SERVER}
+        files = {**SPDK, **{f"python/spdk/{name}": text for name, text in server.items()}}
+        made.commit(files, tag="v25.05")
+        made.submodule("isa-l", "../../parts/lost", "b" * 40)
+        made.commit({"news": "25.09"}, tag="v25.09")
+        self.repository("parts/other", {"part": "isa-l"}, "v2")
+
+    def qemu(self) -> None:
+        """A release before vfio-user-pci, one that has it, and one as a tarball.
+
+        The tarball has in it what are repositories beside the others.
+        """
+        folder = self.folder / "qemu-project"
+        for name in QEMU_PARTS:
+            self.repository(f"qemu-project/{name}", {"part": name}, "v1")
+        made = self.repository("qemu-project/qemu", QEMU, "v9.2.0")
+        made.commit({"devices": f"{QEMU['devices']}vfio-user-pci\n"}, tag="v10.1.0")
+        with tarfile.open(self.folder / "qemu-10.1.1.tar.gz", "w:gz") as tar:
+            tar.add(folder / "qemu", "qemu-10.1.1", filter=_without_history)
+            for name in QEMU_PARTS:
+                tar.add(folder / name, f"qemu-10.1.1/subprojects/{name}", filter=_without_history)
+
+
+def _without_history(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if member.name.endswith(".git") else member
 
 
 def hub(folder: Path) -> Hub:
     """Repositories at the places and with the tags that the roles ask for."""
     made = Hub(folder)
-    fio = {"configure": FIO_CONFIGURE, "Makefile": FIO_MAKEFILE, "fio.in": FIO}
-    made.repository("axboe/fio", fio, "fio-3.40")
-    xnvme = {
-        "meson.build": XNVME_MESON,
-        "meson_options.txt": XNVME_OPTIONS,
-        "xnvme": "#!/bin/sh\necho upcie\n",
-        "xnvme.pc.in": "@TEXT@",
-    }
-    made.repository("xnvme/xnvme", xnvme, "v0.8.0")
-    tools = {"scripts/devbind.py": TOOL, "scripts/hugepages.py": TOOL}
-    made.repository("safl/upcie", {"meson.build": UPCIE_MESON, "upcie.h": "", **tools}, "v0.3.2")
-    made.spdk()
+    for product in (made.fio, made.xnvme, made.upcie, made.spdk, made.qemu):
+        product()
     return made
+
+
+if __name__ == "__main__":
+    hub(Path(sys.argv[1]))
