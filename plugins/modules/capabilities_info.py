@@ -36,6 +36,13 @@ options:
     type: list
     elements: path
     default: []
+  nvme_devices:
+    description:
+      - PCI addresses of real NVMe devices that a run may take from the kernel, and write over, in
+        the order in which stacks with backend C(bdev_nvme) get them. Only looked at here.
+    type: list
+    elements: str
+    default: []
   pins:
     description: The named set of pins that builds were asked of; only recorded.
     type: str
@@ -120,9 +127,18 @@ capabilities:
       type: dict
     guest_payload:
       description:
-        - Of O(guest_prefixes), the paths that guests get, the fio (path, version, engines) and
-          other programs among them.
+        - Of O(guest_prefixes), C(paths) that all guests get, and the fio among them (path, version,
+          engines); by name the C(programs) that only those guests get that use them, with path,
+          libraries that a guest may lack, version, commit and target_arch of the build, and
+          cpu_flags that it may not do without and QEMU's TCG does not emulate.
       type: dict
+    nvme_devices:
+      description:
+        - Of each of O(nvme_devices) address, driver, numa_node, model, namespaces (nsid, size_mib,
+          block_bytes; null when no driver of the kernel has it), program_driver, the driver that
+          would leave it to SPDK, and refusal, why it cannot be had.
+      type: list
+      elements: dict
     accelerator:
       description: Its name, kvm_usable (null when not tried), the reason, and details of a failure.
       type: dict
@@ -135,6 +151,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import nvme_device
 
 ARGUMENTS = {
     **LAB_ROOT,
@@ -142,6 +159,7 @@ ARGUMENTS = {
     "spdk_directory": {"type": "path"},
     "fio_path": {"type": "path"},
     "guest_prefixes": {"type": "list", "elements": "path", "default": []},
+    "nvme_devices": {"type": "list", "elements": "str", "default": []},
     "pins": {"type": "str"},
     "accelerator": {"type": "str", "choices": ["auto", "tcg", "kvm"], "default": "auto"},
     "accelerator_deadline_s": {"type": "float", "default": 20},
@@ -162,6 +180,7 @@ def main() -> None:
             wanted_accelerator=options["accelerator"],
             accelerator_deadline_s=options["accelerator_deadline_s"],
         )
+        found["nvme_devices"] = nvme_device.look_at(options["nvme_devices"])
     except (OSError, NvmelabError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, capabilities=found)

@@ -63,8 +63,8 @@ options:
         type: int
       bdf:
         description:
-          - PCI address of the real device. Refused when it is mounted, swap, held by another
-            device, or not bound to a driver for user space.
+          - PCI address of the real device. Refused when it is in use, or not bound to a driver for
+            user space, as M(nvmelab.bench.nvme_bind) does it.
         type: str
   subsystems:
     description: NVMe subsystems.

@@ -74,9 +74,15 @@ options:
             type: int
           bdf:
             description:
-              - PCI address of the device of V(bdev_nvme), which must be bound to a driver for user
-                space. Refused while it is in use. Its data is at the guest's mercy.
+              - PCI address of the device of V(bdev_nvme). It is bound to V(vfio-pci), or
+                V(uio_pci_generic) where no IOMMU translates, while the target runs, and then given
+                back; one that has such a driver keeps it.
+              - Refused while it is in use, has partitions or holds a file system. Guests write over
+                its data.
             type: str
+          nsid:
+            description: Namespace of the device of V(bdev_nvme); V(1) by default.
+            type: int
       num_queues:
         description:
           - How many queues a vhost-user device may have. QEMU asks for one for each of the guest's
@@ -185,6 +191,7 @@ BACKEND = {
     "kind": {"type": "str", "choices": BACKEND_KINDS, "required": True},
     "size_mib": {"type": "int"},
     "bdf": {"type": "str"},
+    "nsid": {"type": "int"},
 }
 EXPORT = {
     "name": {"type": "str", "required": True},

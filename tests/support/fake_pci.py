@@ -21,13 +21,15 @@ class FakePci:
     """Behaves as drivers/pci and drivers/base do: override, unbind, probe; ``install`` it.
 
     ``fail_at`` is the number of the write (from 0) that the kernel refuses, ``refuses`` are drivers
-    whose probe fails, ``loadable`` those that modprobe finds.
+    whose probe fails, ``loadable`` those that modprobe finds. ``partitions``: whether
+    each disk has one.
     """
 
     root: Path
     loadable: set[str] = field(default_factory=lambda: {"nvme", "uio_pci_generic", "vfio-pci"})
     refuses: set[str] = field(default_factory=set)
     fail_at: set[int] = field(default_factory=set)
+    partitions: bool = True
     writes: list[tuple[str, str]] = field(default_factory=list)
     modprobes: list[list[str]] = field(default_factory=list)
 
@@ -127,10 +129,15 @@ class FakePci:
             disk = place / "nvme" / name / f"{name}n1"
             disk.mkdir(parents=True)
             number = name.removeprefix("nvme")
-            for part, minor in ((disk.name, number), (f"{disk.name}p1", f"{number}1")):
+            about = {"nsid": "1", "size": "32768", "queue/logical_block_size": "4096"}
+            for key, text in about.items():
+                self.put(f"sys/class/block/{disk.name}/{key}", text)
+            parts = [(disk.name, number), *([(f"{disk.name}p1", f"{number}1")] * self.partitions)]
+            for part, minor in parts:
                 self.put(f"sys/class/block/{part}/dev", f"259:{minor}")
                 (self.root / f"sys/class/block/{part}/holders").mkdir(exist_ok=True)
-            (self.root / f"sys/class/block/{disk.name}/{disk.name}p1").mkdir(exist_ok=True)
+            for part, _ in parts[1:]:
+                (self.root / f"sys/class/block/{disk.name}/{part}").mkdir(exist_ok=True)
 
     def _unbind(self, address: str) -> None:
         place = self.place(address)

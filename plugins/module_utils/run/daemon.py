@@ -28,6 +28,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import
     RunDirectory,
     try_lock,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import nvme_taking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ def stop(directory: RunDirectory, *, deadline_s: float = 60.0) -> bool:
     """End a run, by asking first; whether there was anything to end.
 
     Raises:
-        NvmelabError: something of it would not end.
+        NvmelabError: something of it would not end, or a real device cannot be given back.
     """
     was_live = directory.is_live()
     if was_live:
@@ -100,7 +101,10 @@ def stop(directory: RunDirectory, *, deadline_s: float = 60.0) -> bool:
         if not _wait_until(lambda: not directory.is_live(), deadline_s):
             _kill(directory)
             _wait_until(lambda: not directory.is_live(), leftovers.KILL_DEADLINE_S)
-    return leftovers.clean(directory, "stopped on request") or was_live
+    reason = "stopped on request" if was_live else leftovers.KILLED
+    is_cleaned = leftovers.clean(directory, reason)
+    nvme_taking.give_back(directory.path)  # says why, where that failed
+    return is_cleaned or was_live
 
 
 def _kill(directory: RunDirectory) -> None:

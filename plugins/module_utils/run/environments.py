@@ -18,6 +18,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.guest_environmen
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_environment import (
     HostEnvironment,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import nvme_taking
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import (
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 class Environments:
     """At most one guest environment is up at a time; it is paused while host points run.
 
-    What polls on the host without a guest is stopped for any other: it starts in a second.
+    What polls on the host without a guest is stopped for any other: it starts in a second. Who
+    has a real device that another needs is stopped, too: SPDK has it alone.
     """
 
     def __init__(self, specs: Mapping[str, Mapping[str, Any]], settings: Settings) -> None:
@@ -41,6 +43,7 @@ class Environments:
         self._guests = {
             name: _guests(name, spec, settings) for name, spec in specs.items() if spec["guest"]
         }
+        self._real = {name: nvme_taking.addresses_in(spec) for name, spec in specs.items()}
         self._up: set[str] = set()
         self._paused: set[str] = set()
         self._say = settings.say
@@ -94,11 +97,11 @@ class Environments:
 
     def _make_way_for(self, name: str) -> None:
         for other in sorted(self._up & set(self._hosts) - {name}):
-            if self._hosts[other].polls:
+            if self._hosts[other].polls or self._real[other] & self._real[name]:
                 self._say(f"stopping {other}")
                 self.take_down(other)
         for other in sorted(self._up & set(self._guests) - {name}):
-            if name in self._guests:
+            if name in self._guests or self._real[other] & self._real[name]:
                 self._say(f"stopping {other}")
                 self.take_down(other)
             elif other not in self._paused:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
@@ -43,6 +44,11 @@ class HostEnvironment(Environment):
         super().__init__(name, spec, settings)
         self._files: dict[str, Backend] = {}
         self._bdev_files: dict[str, Path] = {}
+        self._bdevs = {
+            one["name"]: one["backend"]
+            for one in spec["host_files"]
+            if spdk_bdev_file.is_bdev(one["backend"])
+        }
         self._targets = Targets(settings)
         known = settings.capabilities.get("fio")
         self._fio = known["path"] if known else "fio"
@@ -59,7 +65,7 @@ class HostEnvironment(Environment):
         for spec in self.spec["host_files"]:
             name, backend = spec["name"], spec["backend"]
             self.settings.say(f"making {name}")
-            if spdk_bdev_file.is_bdev(backend):
+            if name in self._bdevs:
                 path = spdk_bdev_file.write(backend, name=name, directory=directory)
                 self._bdev_files[name] = path
             else:
@@ -67,13 +73,21 @@ class HostEnvironment(Environment):
         self._targets.start(self.spec["targets"])
 
     def stop(self) -> None:
-        """Stop the targets and remove the files."""
-        super().stop()
-        self._targets.stop()
-        while self._files:
-            backends.remove(self._files.popitem()[1])
-        while self._bdev_files:
-            self._bdev_files.popitem()[1].unlink(missing_ok=True)
+        """Stop the targets, then remove the files."""
+        with contextlib.ExitStack() as stack:  # each goes, whatever the others raise
+            for name, path in self._bdev_files.items():
+                stack.callback(self._remove, name, path)
+            for backend in self._files.values():
+                stack.callback(backends.remove, backend)
+            stack.callback(self._targets.stop)
+            stack.callback(super().stop)
+        self._bdev_files, self._files = {}, {}
+
+    def _remove(self, name: str, path: Path) -> None:
+        directory = self.settings.directory.path
+        odd = spdk_bdev_file.remove(self._bdevs[name], path, name=name, directory=directory)
+        if odd:
+            self.settings.remark(odd)
 
     def check(self) -> None:
         """Ask the targets; the host itself is where this code runs."""
@@ -86,7 +100,8 @@ class HostEnvironment(Environment):
         if device is None:
             return Target(filename=point.get("filename"), cpus=cpus)
         if device in self._bdev_files:
-            return Target(filename=str(self._bdev_files[device]), cpus=cpus)
+            bdev = spdk_bdev_file.bdev_of(self._bdevs[device])
+            return Target(filename=str(self._bdev_files[device]), bdev=bdev, cpus=cpus)
         socket = self._targets.sockets().get(device)
         if socket:
             return Target(transport_id=_transport_id(device, socket), cpus=cpus)

@@ -24,7 +24,11 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import
     RunDirectory,
     RunDirectoryError,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends, storage_target
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
+    backends,
+    nvme_taking,
+    storage_target,
+)
 
 KILL_DEADLINE_S = 5.0
 KILLED = "the executor was killed; found later"
@@ -33,14 +37,17 @@ KILLED = "the executor was killed; found later"
 def clean(directory: RunDirectory, reason: str) -> bool:
     """Stop what a dead executor left and finish its manifest; whether anything was to be done.
 
-    To be called for a run that is not live; it is left alone if it ended by itself.
+    To be called for a run that is not live; it is left alone if it ended by itself. A real device
+    that cannot be given back stays on record, for the next try.
     """
     if not directory.plan_path.exists():
         return False
     stopped = stop_processes(directory)
+    has_devices = nvme_taking.is_on_record(directory.path)
+    nvme_taking.give_back_or_say(directory.path)  # now that nobody has them any more
     found = directory.manifest()
     is_ended = found is not None and found["state"] in manifest.ENDED
-    if is_ended and not directory.executor_path.exists() and not stopped:
+    if is_ended and not directory.executor_path.exists() and not (stopped or has_devices):
         return False
     backends.remove_all(directory.path)
     directory.free_reserve()

@@ -13,7 +13,6 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.fio import device_no
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio import job as fio_job
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import format_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_agent
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_bdev_file
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Place, Target
@@ -41,7 +40,7 @@ def argv(point: Mapping[str, Any], target: Target, place: Place) -> List[str]:
             _program(place, client),
             options,
             config=str(target.filename),
-            bdev=spdk_bdev_file.NAME,
+            bdev=str(target.bdev),
             cpu=_cpu(target),
         )
     if client == workload.NVME_PERF:
@@ -73,7 +72,8 @@ def _fio(point: Mapping[str, Any], target: Target, place: Place) -> List[str]:
         paths = [filename, *(_further(number, one) for number, one in enumerate(target.more))]
         devices = {name: str(paths[number]) for number, name in enumerate(target.names)}
         return fio_job.argv_of_jobs(options, devices, fio=fio)
-    return fio_job.argv(options, filename, name=name, fio=fio)
+    argv = fio_job.argv(options, filename, name=name, fio=fio)
+    return command.started(argv) if target.transport_id else argv
 
 
 def _further(number: int, target: Target) -> Optional[str]:

@@ -47,6 +47,7 @@ class Target:
 
     ``more``: the further devices of the same place that fio drives at once, ``names`` those of
     all, in the same order. ``transport_id``: a controller as SPDK's own clients are told it.
+    ``bdev``: which one of the file is meant.
     ``cpus``: where a client on the lab host runs; empty for anywhere. ``node``: which node of the
     device at ``pci_address`` is meant, in the words of fio/device_node.py. ``refusal``: why no
     point can be aimed at it.
@@ -57,6 +58,7 @@ class Target:
     more: tuple[Target, ...] = ()
     names: tuple[str, ...] = ()
     transport_id: Optional[str] = None
+    bdev: Optional[str] = None
     cpus: tuple[int, ...] = ()
     node: str = device_node.BLOCK
     refusal: Optional[str] = None

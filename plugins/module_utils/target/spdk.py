@@ -23,7 +23,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.serial_number import serial_number
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
-    pci_device,
+    nvme_taking,
     spdk_config,
     spdk_host,
     unix_socket,
@@ -121,8 +121,14 @@ def _bdev(export: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def _bdev_name(export: Mapping[str, Any], number: int) -> str:
-    """Return the name of an export's bdev: a controller's first namespace, for a real device."""
-    return f"bdev{number}n1" if export["backend"]["kind"] == "bdev_nvme" else f"bdev{number}"
+    """Return the name of an export's bdev: a namespace of its controller, for a real device."""
+    return bdev_name(export["backend"], f"bdev{number}")
+
+
+def bdev_name(backend: Mapping[str, Any], name: str) -> str:
+    """Return how SPDK calls the bdev of a backend whose bdev or controller was given ``name``."""
+    is_real = backend["kind"] == nvme_taking.KIND
+    return f"{name}n{backend.get('nsid') or 1}" if is_real else name
 
 
 def _vhost(spec: Mapping[str, Any], export: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -155,13 +161,17 @@ def _start(
     sleeping = ["--interrupt-mode"] if spec.get("interrupt_mode") else []
     argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec), *sleeping]
     unit = unit_of(spec, directory)
-    process = processes.start(
-        argv,
-        name=name,
-        log_path=directory / "logs" / f"{name}.log",
-        record_dir=directory / "processes",
-        unit=unit,
-    )
+    # From when the target runs, its end gives them back.
+    with nvme_taking.taken(nvme_taking.addresses_of(spec["exports"]), directory):
+        process = processes.start(
+            argv,
+            name=name,
+            log_path=directory / "logs" / f"{name}.log",
+            record_dir=directory / "processes",
+            # Without its configuration file OpenSSL does not start, and SPDK not without OpenSSL.
+            env={"OPENSSL_CONF": os.environ.get("OPENSSL_CONF", os.devnull)},
+            unit=unit,
+        )
     target = RunningTarget(
         name=name,
         kind=spec["kind"],
@@ -169,12 +179,14 @@ def _start(
         directory=directory,
         sockets=sockets,
         spec=dict(spec),
-        leftovers=(str(rpc), f"{rpc}.lock"),
+        leftovers=(str(rpc), f"{rpc}.lock", *spdk_host.left_behind(command[0], process.pid)),
         unit=unit,
     )
     with stopped_on_error(target), _await_rpc(target) as connection:
         try:
-            spdk_config.converge(connection, asked, own_directory=directory)
+            spdk_config.converge(
+                connection, asked, own_directory=directory, system=nvme_taking.SYSTEM
+            )
         except NvmelabError as error:
             if processes.exit_reason(target.process):
                 target.check()  # raises: that it died is the cause
@@ -186,9 +198,6 @@ def _start(
 def _require_host(spec: Mapping[str, Any]) -> None:
     """Refuse what SPDK would refuse in words of its own, or only when it runs."""
     name = spec["name"]
-    for export in spec["exports"]:
-        if export["backend"]["kind"] == "bdev_nvme":
-            pci_device.require_user_space(str(export["backend"].get("bdf")), Path("/"))
     if spec.get("cpus") and not spec.get("shares_cores"):
         spdk_host.require_cores(name, parse_cpu_list(spec["cpus"]))
     if spec.get("hugepages", True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
-    pci_device,
+    nvme_device,
     spdk_live,
     unix_socket,
 )
@@ -123,7 +123,7 @@ class _Guard:
 
     def require(self, item: Item, present: Sequence[Item]) -> None:
         if item.kind == "controller":
-            pci_device.require_user_space(item.attributes["bdf"], self.system)
+            _require_controller(item, present, self.system)
         elif item.kind == "namespace":
             self._require_free_bdev(item, item.key[1], present)
             _require_subsystem(item, present)
@@ -140,11 +140,15 @@ class _Guard:
                 raise SpdkConfigError(
                     f"{item}: bdev {bdev} is already claimed by {other}; a bdev serves one of them"
                 )
-        if any(is_bdev_of(bdev, other) for other in present):
+        if any(self._is_known_bdev(bdev, other) for other in present):
             return
         names = spdk_live.bdev_names(self.rpc)
         if bdev not in names:
             raise SpdkConfigError(f"{item}: no bdev {bdev}; there are {', '.join(names) or 'none'}")
+
+    def _is_known_bdev(self, bdev: str, item: Item) -> bool:
+        """Whether it will be there: a controller's namespaces are seen once it is attached."""
+        return is_bdev_of(bdev, item) and (item.kind == "bdev" or self.check_mode)
 
     def _require_place(self, item: Item, present: Sequence[Item]) -> None:
         """A listener wants a folder that is there and has no ``cntrl`` in it."""
@@ -161,6 +165,16 @@ class _Guard:
         unix_socket.require_usable(
             folder / "cntrl", removable=is_own, check_mode=self.check_mode, wanted_by=str(item)
         )
+
+
+def _require_controller(item: Item, present: Sequence[Item], system: Path) -> None:
+    """A real device is had once, and only when nobody else uses it."""
+    address = item.attributes["traddr"]
+    for other in present:
+        if other.kind == "controller" and other.attributes["traddr"] == address:
+            raise SpdkConfigError(f"{item}: {address} is already {other}; a device is had once")
+    if item.attributes["trtype"] == "PCIe":
+        nvme_device.require_bound(address, system)
 
 
 def _require_subsystem(item: Item, present: Sequence[Item]) -> None:

@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 Call = tuple[str, dict[str, Any]]
 
 _PRODUCTS = {"Malloc disk": "malloc", "Null disk": "null"}
-# Taking a listener away waits until its client has left.
-_REMOVE_S = 20.0
+# Taking a listener away waits until its client has left, a device has to be reset.
+_SLOW_S = {
+    "nvmf_subsystem_remove_listener": 20.0,
+    "nvmf_delete_subsystem": 20.0,
+    "bdev_nvme_attach_controller": 120.0,
+    "bdev_nvme_detach_controller": 120.0,
+}
 
 
 def read(rpc: SpdkRpc) -> list[Item]:
@@ -79,10 +84,10 @@ def remove_call(item: Item) -> Call:
 
 
 def apply(rpc: SpdkRpc, call: Call) -> Any:
-    """Make one call; those that may wait for a client have a deadline of their own."""
+    """Make one call; those that may wait for a client or a device have deadlines of their own."""
     method, params = call
-    waits = method in {"nvmf_subsystem_remove_listener", "nvmf_delete_subsystem"}
-    return rpc.call(method, params, **({"deadline_s": _REMOVE_S} if waits else {}))
+    slow_s = _SLOW_S.get(method)
+    return rpc.call(method, params, **({"deadline_s": slow_s} if slow_s else {}))
 
 
 def _transport(answer: Mapping[str, Any]) -> Item:
@@ -101,8 +106,11 @@ def _bdev(answer: Mapping[str, Any]) -> Item:
 
 
 def _controller(answer: Mapping[str, Any]) -> Item:
-    addresses = [one.get("trid", {}).get("traddr", "") for one in answer.get("ctrlrs", [])]
-    return Item("controller", (answer["name"],), {"bdf": ", ".join(addresses).lower()})
+    # Several, where it is reached by several paths; nothing here makes such a one.
+    ids = [one.get("trid", {}) for one in answer.get("ctrlrs", [])]
+    words = {key: ", ".join(str(one.get(key, "")) for one in ids) for key in ("trtype", "traddr")}
+    is_real = words["trtype"].upper() == "PCIE"
+    return Item("controller", (answer["name"],), {**words, "trtype": "PCIe"} if is_real else words)
 
 
 def _subsystem(answer: Mapping[str, Any]) -> list[Item]:
@@ -131,8 +139,7 @@ def _add_bdev(item: Item) -> Call:
 
 
 def _attach(item: Item) -> Call:
-    address = {"trtype": "PCIe", "traddr": item.attributes["bdf"]}
-    return "bdev_nvme_attach_controller", {"name": item.key[0], **address}
+    return "bdev_nvme_attach_controller", {"name": item.key[0], **item.attributes}
 
 
 def _add_namespace(item: Item) -> Call:

@@ -17,6 +17,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import full_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +132,7 @@ def asked_items(config: Mapping[str, Any]) -> list[Item]:
     """Return what a configuration asks for (the options of the module ``spdk_config``).
 
     Raises:
-        BadInputError: a name is used twice, an NQN is none, or a size or an address lacks.
+        BadInputError: a name is used twice, an NQN or an address is none, or a size lacks.
     """
     items = [_transport(given) for given in config.get("transports") or []]
     items += [_bdev(given) for given in config.get("bdevs") or []]
@@ -160,7 +161,7 @@ def _bdev(given: Mapping[str, Any]) -> Item:
     if kind == "nvme":
         if not given.get("bdf"):
             raise BadInputError(f"bdev {name}: kind nvme wants bdf, such as 0000:3b:00.0")
-        return Item("controller", (name,), {"bdf": given["bdf"].lower()})
+        return Item("controller", (name,), {"trtype": "PCIe", "traddr": full_address(given["bdf"])})
     if kind not in {"malloc", "null"}:
         raise BadInputError(f"bdev {name}: kind {kind!r}: wanted one of malloc, null, nvme")
     if not given.get("size_mib") or given["size_mib"] < 1:

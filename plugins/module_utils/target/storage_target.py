@@ -18,7 +18,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     NvmelabError,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends, nvme_taking
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunningTarget:
     sockets: dict[str, str]  # by the export's name: what QEMU connects to
     spec: dict[str, Any]
     backends: dict[str, Backend] = field(default_factory=dict)
-    leftovers: tuple[str, ...] = ()  # files of the target that outlive it when it is killed
+    leftovers: tuple[str, ...] = ()  # files, and empty folders, that outlive a killed target
     unit: Optional[str] = None  # of systemd, where it is one
 
     @property
@@ -83,19 +83,29 @@ class RunningTarget:
     def stop(self) -> Optional[str]:
         """End the target and remove all that belonged to it, but its log.
 
-        Returns what is worth a remark: that it crashed when it was asked to end. SPDK does so now
-        and then (SIGSEGV in 3 of 14 stops); what was measured before is as good as ever.
+        Returns what is worth a remark: that it crashed when it was asked to end, which SPDK does
+        now and then (SIGSEGV in 3 of 14 stops), and what was measured before is as good as ever; or
+        that a real device could not be given back.
         """
         was_alive = processes.is_alive(self.process)
         ended = processes.stop(self.process)
         crashed = was_alive and ended and any(signal in ended for signal in _CRASHES)
-        remark = self._crash(ended) if crashed and ended else None
+        remarks = [self._crash(ended) if crashed and ended else None, self._give_back()]
         for backend in self.backends.values():
             backends.remove(backend)
-        for path in (*self.sockets.values(), *self.leftovers):
-            Path(path).unlink(missing_ok=True)
+        for path in map(Path, (*self.sockets.values(), *self.leftovers)):
+            if path.is_dir():
+                with contextlib.suppress(OSError):  # what somebody has put there is his
+                    path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
         state_path(self.directory, self.name).unlink(missing_ok=True)
-        return remark
+        return "; ".join(remark for remark in remarks if remark) or None
+
+    def _give_back(self) -> Optional[str]:
+        devices = nvme_taking.addresses_of(self.spec["exports"])
+        left = nvme_taking.give_back_or_say(self.directory, devices)
+        return f"{self.name}: {left}" if left else None
 
     def _crash(self, ended: str) -> str:
         said = processes.log_end(self.process.log, 2)

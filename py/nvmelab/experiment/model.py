@@ -49,17 +49,23 @@ class Part(BaseModel):
 
 
 class Backend(Part):
-    """What holds the data: ``null-co``, ``ram``, ``raw-file`` (QEMU), ``bdev_*`` (SPDK)."""
+    """What holds the data: ``null-co``, ``ram``, ``raw-file`` (QEMU), ``bdev_*`` (SPDK).
 
-    kind: Literal["null-co", "ram", "raw-file", "bdev_null", "bdev_malloc", "none"] = "none"
+    Which real device ``bdev_nvme`` is, each host's inventory says (nvmelab_nvme_devices).
+    """
+
+    kind: Literal["null-co", "ram", "raw-file", "bdev_null", "bdev_malloc", "bdev_nvme", "none"] = (
+        "none"
+    )
     size_mib: int | None = Field(default=None, ge=1, description="Size of the device in MiB.")
+    nsid: int | None = Field(
+        default=None, ge=1, le=0xFFFFFFFE, description="Namespace of a real device; else its first."
+    )
 
     @model_validator(mode="after")
-    def _sized(self) -> Self:
-        if self.kind == "none" and self.size_mib is not None:
-            raise Faults([Fault(("size_mib",), "found a size, but kind is none; remove it")])
-        if self.kind != "none" and self.size_mib is None:
-            raise Faults([Fault((), f"size_mib is missing: kind {self.kind} needs a size in MiB")])
+    def _whole(self) -> Self:
+        if faults := list(experiment_rules.backend_faults(self)):
+            raise Faults(faults)
         return self
 
 

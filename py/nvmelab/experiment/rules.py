@@ -14,7 +14,7 @@ from nvmelab.experiment.suggest import not_allowed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nvmelab.experiment.model import Experiment, Stack
+    from nvmelab.experiment.model import Backend, Experiment, Stack
 
 
 class Faults(ValueError):  # noqa: N818 (several faults of one part, not one error)
@@ -35,7 +35,8 @@ class _Server:
 
 
 _QEMU_BACKENDS = ("null-co", "ram", "raw-file")
-_SPDK_BACKENDS = ("bdev_malloc", "bdev_null")
+REAL_DEVICE = "bdev_nvme"
+_SPDK_BACKENDS = ("bdev_malloc", "bdev_null", REAL_DEVICE)
 SERVERS: dict[str, _Server] = {
     "qemu": _Server("emulated", _QEMU_BACKENDS, ("nvme", "virtio-blk", "virtio-scsi")),
     "qemu-storage-daemon": _Server("vhost-user", _QEMU_BACKENDS, ("vhost-user-blk",)),
@@ -56,6 +57,19 @@ DRIVERS = {
     "none": "none",
 }
 _IOTHREAD_MODELS = ("virtio-blk", "virtio-scsi")
+
+
+def backend_faults(backend: Backend) -> Iterator[Fault]:
+    """Everything in ``backend`` that its kind has no use for, or misses."""
+    is_sized = backend.kind not in {"none", REAL_DEVICE}
+    if is_sized and backend.size_mib is None:
+        yield Fault((), f"size_mib is missing: kind {backend.kind} needs a size in MiB")
+    if not is_sized and backend.size_mib is not None:
+        why = "has its own" if backend.kind == REAL_DEVICE else "is none"
+        yield Fault(("size_mib",), f"found a size, but kind {why}; remove it")
+    if backend.kind != REAL_DEVICE and backend.nsid is not None:
+        message = f"found {backend.nsid}, but kind {backend.kind} has no namespaces; remove it"
+        yield Fault(("nsid",), message)
 
 
 def stack_faults(stack: Stack) -> Iterator[Fault]:
@@ -111,11 +125,24 @@ def _extras(stack: Stack) -> Iterator[Fault]:
             f"found {stack.server_cpus!r}, but server: {stack.server} is no process of its own"
         )
         yield Fault(("server_cpus",), message)
+    yield from _real_device(stack)
     if not stack.server_hugepages and not stack.server.startswith("spdk-"):
         message = f"found false, but server: {stack.server} takes no hugepages; remove it"
         yield Fault(("server_hugepages",), message)
     if stack.server_interrupt_mode and not stack.server.startswith("spdk-"):
         message = f"found true, but server: {stack.server} never polls as SPDK does; remove it"
+        yield Fault(("server_interrupt_mode",), message)
+
+
+def _real_device(stack: Stack) -> Iterator[Fault]:
+    """A device reaches only memory that is pinned, and was seen to work only when polled."""
+    if stack.backend.kind != REAL_DEVICE:
+        return
+    if not stack.server_hugepages:
+        message = f"found false with kind: {REAL_DEVICE}, which reaches no other memory; remove it"
+        yield Fault(("server_hugepages",), message)
+    if stack.server_interrupt_mode:
+        message = f"found true with kind: {REAL_DEVICE}, which SPDK polls here; remove it"
         yield Fault(("server_interrupt_mode",), message)
 
 

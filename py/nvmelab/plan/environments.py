@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
 from nvmelab.experiment.client_rules import is_vm_less
 from nvmelab.experiment.model import Experiment, Guest, Stack
-from nvmelab.plan import sizes, user_space
+from nvmelab.plan import real_devices, sizes, user_space
+
+if TYPE_CHECKING:
+    from nvmelab.plan.host_capabilities import Capabilities
 
 HOST = "host"
 
@@ -27,8 +30,9 @@ def group(experiment: Experiment, runnable: Sequence[str]) -> dict[str, list[str
 
     A guest for each stack, or as many stacks in one guest as have a PCI slot there; what needs
     no device goes into the first. Stacks that differ in their number of guests, or of cores of
-    their target, share nothing. What runs on the host shares the environment ``host``, but what
-    a storage target serves there has one of its own: a target polls, and would disturb the others.
+    their target, share nothing; nor does one on a real device, which others get too. What runs
+    on the host shares the environment ``host``, but what a storage target serves there has one of
+    its own: a target polls, and would disturb the others.
     """
     stacks = {name: experiment.stacks[name] for name in runnable}
     in_guest = [name for name, stack in stacks.items() if stack.runs_on == "guest"]
@@ -45,12 +49,13 @@ def group(experiment: Experiment, runnable: Sequence[str]) -> dict[str, list[str
 def _shared(names: Sequence[str], stacks: Stacks) -> dict[str, list[str]]:
     """Stacks of one size of guests and target together, as many as have slots."""
     chunks: list[list[str]] = []
-    open_chunks: dict[tuple[int, int | None], list[str]] = {}
+    open_chunks: dict[tuple[int, int | None, str | None], list[str]] = {}
     for name in (name for name in names if stacks[name].device.model != "none"):
-        size = (stacks[name].guests, stacks[name].server_cores)
-        chunk = open_chunks.get(size)
+        alone = name if real_devices.is_on_one(stacks[name]) else None
+        key = (stacks[name].guests, stacks[name].server_cores, alone)
+        chunk = open_chunks.get(key)
         if chunk is None or _slots([*chunk, name], stacks) > len(SLOTS):
-            chunk = open_chunks[size] = []
+            chunk = open_chunks[key] = []
             chunks.append(chunk)
         chunk.append(name)
     for name in (name for name in names if stacks[name].device.model == "none"):
@@ -67,17 +72,22 @@ def _slots(names: Sequence[str], stacks: Stacks) -> int:
 
 
 def environments(
-    experiment: Experiment, groups: Mapping[str, Sequence[str]]
+    experiment: Experiment,
+    groups: Mapping[str, Sequence[str]],
+    capabilities: Capabilities | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The environments of ``groups`` (as ``group`` made them) as the plan holds them."""
+    """The environments of ``groups`` (as ``group`` made them) as the plan holds them.
+
+    ``capabilities`` tell which real devices the host has.
+    """
     made = {}
     guest = _alike(experiment, [name for names in groups.values() for name in names])
     for environment, names in groups.items():
         stacks = {name: experiment.stacks[name] for name in names}
         if all(stack.runs_on == "host" for stack in stacks.values()):
-            made[environment] = _host(stacks, guest)
+            made[environment] = _host(stacks, guest, capabilities)
         else:
-            made[environment] = _guest(environment, stacks, guest)
+            made[environment] = _guest(environment, stacks, guest, capabilities)
     return made
 
 
@@ -92,7 +102,9 @@ def _alike(experiment: Experiment, names: Sequence[str]) -> Guest:
     return guest.model_copy(update={"hugepages": guest.hugepages or needed})
 
 
-def _guest(environment: str, stacks: Stacks, guest: Guest) -> dict[str, Any]:
+def _guest(
+    environment: str, stacks: Stacks, guest: Guest, capabilities: Capabilities | None
+) -> dict[str, Any]:
     """One guest, or several alike: the first under ``guest``, the others under ``peers``."""
     guests = max(stack.guests for stack in stacks.values())
     first, *peers = (
@@ -100,7 +112,8 @@ def _guest(environment: str, stacks: Stacks, guest: Guest) -> dict[str, Any]:
         for number, name in enumerate(sizes.guest_names(environment, guests))
     )
     others = {"peers": peers} if peers else {}
-    return {"targets": _targets(stacks, guest), "guest": first, **others, "host_files": []}
+    targets = _targets(stacks, guest, capabilities)
+    return {"targets": targets, "guest": first, **others, "host_files": []}
 
 
 def _one_guest(name: str, stacks: Stacks, guest: Guest, number: int, guests: int) -> dict[str, Any]:
@@ -134,16 +147,14 @@ def _device(name: str, stack: Stack, slot: int) -> dict[str, Any]:
         "properties": dict(stack.device.properties),
         "iothreads": stack.device.iothreads,
         **user_space.device_keys(stack),
-        "backend": None if served else _backend(stack),
+        "backend": None if served else real_devices.backends(stack, None)[0],
         "export": name if served else None,
     }
 
 
-def _backend(stack: Stack) -> dict[str, Any]:
-    return {"kind": stack.backend.kind, "size_mib": stack.backend.size_mib}
-
-
-def _targets(stacks: Stacks, guest: Guest) -> list[dict[str, Any]]:
+def _targets(
+    stacks: Stacks, guest: Guest, capabilities: Capabilities | None
+) -> list[dict[str, Any]]:
     """The storage targets, each named after the first stack that it serves.
 
     SPDK polls a core however little it serves, so stacks share one process for each kind and
@@ -169,7 +180,9 @@ def _targets(stacks: Stacks, guest: Guest) -> list[dict[str, Any]]:
             },
         )
         names = [name] if is_vm_less(stack) else sizes.all_device_names(name, stack)
-        target["exports"] += [_export(device, stack, guest) for device in names]
+        backends = real_devices.backends(stack, capabilities)
+        for device, backend in zip(names, backends, strict=True):
+            target["exports"].append(_export(device, stack, guest, backend))
     return list(targets.values())
 
 
@@ -179,22 +192,22 @@ def _manner(stack: Stack) -> dict[str, bool]:
     return {**memory, **({"interrupt_mode": True} if stack.server_interrupt_mode else {})}
 
 
-def _export(name: str, stack: Stack, guest: Guest) -> dict[str, Any]:
+def _export(name: str, stack: Stack, guest: Guest, backend: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "transport": stack.transport,
-        "backend": _backend(stack),
+        "backend": backend,
         # QEMU's own default for the guest's side is a queue for each vCPU.
         "num_queues": int(stack.device.properties.get("num-queues", guest.vcpus)),
     }
 
 
-def _host(stacks: Stacks, guest: Guest) -> dict[str, Any]:
+def _host(stacks: Stacks, guest: Guest, capabilities: Capabilities | None) -> dict[str, Any]:
     files = [
-        {"name": name, "backend": _backend(stack)}
+        {"name": name, "backend": real_devices.backends(stack, capabilities)[0]}
         for name, stack in stacks.items()
         if stack.backend.kind != "none" and stack.server == "none"
     ]
     # A guest's target, stopped meanwhile, may hold the lock of the same cores.
-    targets = [{**target, "shares_cores": True} for target in _targets(stacks, guest)]
+    targets = [{**target, "shares_cores": True} for target in _targets(stacks, guest, capabilities)]
     return {"targets": targets, "guest": None, "host_files": files}

@@ -80,10 +80,33 @@ class GuestImage(_Part):
     pci_drivers: frozenset[str] | None = None
 
 
+class GuestProgram(_Part):
+    """A client that guests get; ``cpu_flags`` it may not do without, and TCG does not emulate."""
+
+    path: str
+    target_arch: str | None = None
+    cpu_flags: tuple[str, ...] = ()
+
+
 class GuestPayload(_Part):
     """Builds of the host that its guests get."""
 
     fio: Fio | None = None
+    programs: dict[str, GuestProgram] = {}
+
+
+class Namespace(_Part):
+    """One namespace of a real NVMe device."""
+
+    nsid: int
+
+
+class NvmeDevice(_Part):
+    """A real NVMe device that the host's inventory names; refusal: why it cannot be had."""
+
+    address: str
+    namespaces: tuple[Namespace, ...] | None = None
+    refusal: str | None = None
 
 
 class Accelerator(_Part):
@@ -104,6 +127,7 @@ class Capabilities(_Part):
     fio: Fio | None = None
     guest_image: GuestImage | None = None
     guest_payload: GuestPayload | None = None
+    nvme_devices: tuple[NvmeDevice, ...] = ()
     accelerator: Accelerator | None = None
 
 

@@ -93,7 +93,7 @@ def make_plan(
         "skips": skips,
         "cpu_layout": plan_cpu_layout.recorded(cpu_layout),
         "environments": plan_cpu_layout.pinned(
-            plan_environments.environments(experiment, groups), cpu_layout
+            plan_environments.environments(experiment, groups, known), cpu_layout
         ),
         "points": _points(experiment, groups, seed),
     }

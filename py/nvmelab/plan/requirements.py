@@ -13,7 +13,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node impo
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from nvmelab.experiment import qemu_properties
 from nvmelab.experiment.located_yaml import Fault
-from nvmelab.plan import sizes
+from nvmelab.plan import real_devices, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,8 @@ def _reasons(
         yield from _device(stack, capabilities.qemu)
         yield from _server(stack, capabilities)
         wanted_mib = guest.memory_mib * stack.guests + memory_mib(stack)
+    if cause := real_devices.reason(stack, capabilities):
+        yield cause
     if wanted_mib > capabilities.memory_mib:
         yield f"needs {wanted_mib} MiB of memory, the host has {capabilities.memory_mib}"
     if (stack.server_cores or 0) > capabilities.cpu_count:
@@ -124,12 +126,28 @@ def _guest(
     present = built.engines if built else image.fio_engines
     version = built.version if built else image.fio_version
     yield from _engines(engines, present, f"fio {version} in the guest")
+    if stack.client != workload.FIO:
+        yield from _guest_client(stack.client, capabilities)
     if guest.poll_queues and image.boot == "firmware":
         yield "guest.poll_queues: the guest image boots by itself, without kernel arguments"
     # An image that was made otherwise does not tell: then the guest itself does.
     drivers = USER_SPACE_DRIVERS if image.pci_drivers is None else image.pci_drivers
     if stack.driver in USER_SPACE_DRIVERS and stack.driver not in drivers:
         yield f"the guest's kernel {image.kernel_release} has no driver {stack.driver}"
+
+
+def _guest_client(client: str, capabilities: Capabilities) -> Iterator[str]:
+    """Yield what lacks of a client other than fio in the guest."""
+    payload, accelerator = capabilities.guest_payload, capabilities.accelerator
+    program = payload.programs.get(client) if payload else None
+    if program is None:
+        yield f"no {client} for the guest; build SPDK (nvmelab_builds) or set spdk_guest_prefix"
+    elif program.cpu_flags and accelerator and accelerator.name == "tcg":
+        yield (
+            f"{client} is built for a CPU with {', '.join(program.cpu_flags)} "
+            f"(spdk_target_arch: {program.target_arch}), which TCG does not emulate; have one "
+            "built for guests: spdk_guest_target_arch: x86-64-v2"
+        )
 
 
 def _engines(wanted: frozenset[str], present: frozenset[str], where: str) -> Iterator[str]:

@@ -25,7 +25,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_config i
     Outcome,
     converge,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import (
+    Item,
+    asked_items,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import SpdkRpc
 from ansible_collections.nvmelab.bench.plugins.modules import spdk_config
 
@@ -38,7 +41,7 @@ class Target:
     """A running nvmf_tgt, and what is asked of it."""
 
     def __init__(self, argv: list[str], root: Path) -> None:
-        self.root = root
+        self.root, self.argv = root, argv
         self.rpc_path = root / "t.rpc"
         with (root / "log").open("w") as log:
             self.process = subprocess.Popen([*argv, "-r", str(self.rpc_path)], stdout=log,
@@ -75,14 +78,18 @@ class Target:
             self.process.kill()
 
 
+PLAIN = ("--no-huge", "-s", "512", "--disable-cpumask-locks")
+# What a client of another target needs to share its memory, in one piece.
+SHARED = ("-s", "256", "-g", "-m", "0x2", "--disable-cpumask-locks")
+
+
 def _programs(name: str, *more: str) -> list[Any]:
     missing = pytest.mark.skipif(
         not REAL, reason=f"NVMELAB_SPDK_DIRECTORY names no SPDK build: not run against {name}"
     )
-    plain = ["--no-huge", "-s", "512", "--disable-cpumask-locks"]
     return [
         pytest.param([sys.executable, str(FAKE), *more], id=f"model-{name}"),
-        pytest.param([f"{REAL}/build/bin/{name}", *plain, *more], id=name, marks=missing),
+        pytest.param([f"{REAL}/build/bin/{name}", *PLAIN, *more], id=name, marks=missing),
     ]
 
 
@@ -103,6 +110,47 @@ def vhost(
     running = Target(request.param, tmp_path)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def client(target: Target, tmp_path: Path) -> Iterator[Target]:
+    """A second target of the same kind, that can be the first one's client."""
+    (tmp_path / "client").mkdir()
+    program = [word for word in target.argv if word not in PLAIN]
+    running = Target(program if "fake" in program[-1] else [*program, *SHARED], tmp_path / "client")
+    yield running
+    running.stop()
+
+
+def test_a_controller_is_attached_once_and_detached(target: Target, client: Target) -> None:
+    """As a real device is, but another target's over vfio-user, for want of one."""
+    target.converge(target.config())
+    words = {"trtype": "VFIOUSER", "traddr": str(target.root / "a")}
+    controller = Item("controller", ("R",), words)
+    subsystem = {"nqn": NQN, "namespaces": [{"bdev": "Rn1"}], "listeners": [str(client.root / "a")]}
+    served = asked_items(client.config(bdevs=[], subsystems=[subsystem]))
+    alone = asked_items({"transports": [{"trtype": "VFIOUSER"}]})
+
+    def converge_to(*items: Item, **options: Any) -> Outcome:
+        with SpdkRpc(client.rpc_path) as rpc:
+            return converge(rpc, items, own_directory=client.root, **options)
+
+    made = converge_to(*served, controller).change.add
+    assert [item.kind for item in made] == [
+        "transport", "controller", "subsystem", "namespace", "listener",
+    ]  # fmt: skip
+    assert not converge_to(*served, controller).changed
+    again = Item("controller", ("S",), words)
+    with pytest.raises(NvmelabError, match=r"controller S .*/a is already controller R"):
+        converge_to(*served, controller, again)
+    second = {"nqn": f"{NQN}b", "namespaces": [{"bdev": "Rn2"}]}
+    with pytest.raises(NvmelabError, match=r"no bdev Rn2; there are Rn1"):
+        converge_to(*asked_items({"subsystems": [second]}))
+    gone = converge_to(*alone, exclusive=True).change.remove
+    assert [item.kind for item in gone] == [
+        "listener", "namespace", "subsystem", "subsystem", "controller",
+    ]  # fmt: skip
+    assert not converge_to(*alone, exclusive=True).changed
 
 
 def test_a_second_time_changes_nothing(target: Target) -> None:

@@ -9,20 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_pci import FIRST, NETWORK, SECOND, FakePci
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
-    pci_device,
+    nvme_device,
     spdk_host,
     spdk_live,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk as spdk_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
-
-BDF = "0000:3b:00.0"
 
 
 def _put(root: Path, files: dict[str, str]) -> Path:
@@ -97,44 +96,42 @@ def test_the_lock_is_only_asked_after(tmp_path: Path) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _nvme(root: Path, driver: str | None, *, mounted: bool = False, code: str = "0x010802") -> Path:
-    place = f"sys/bus/pci/devices/{BDF}"
-    namespace = f"{place}/nvme/nvme0/nvme0n1"
-    mount = "36 35 259:1 / /data rw - ext4 /dev/nvme0n1p1 rw\n" if mounted else ""
-    _put(root, {f"{place}/class": f"{code}\n", "proc/self/mountinfo": mount,
-                "proc/swaps": "Filename Type\n", f"{namespace}/dev": "259:0\n",
-                f"{namespace}/nvme0n1p1/dev": "259:1\n"})  # fmt: skip
-    if driver:
-        (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
-        (root / place / "driver").symlink_to(root / "sys/bus/pci/drivers" / driver)
-    return root
-
-
 @pytest.mark.parametrize(
-    ("driver", "use", "code", "said"),
+    ("address", "said"),
     [
-        ("nvme", "mounted", "0x010802", r"/dev/nvme0n1p1 is mounted on /data"),
-        ("nvme", "", "0x010802", r"bound to driver nvme, wanted one of vfio-pci"),
-        (None, "", "0x010802", r"bound to driver none"),
-        ("vfio-pci", "", "0x020000", r"PCI class 0x020000, wanted an NVMe device"),
+        (FIRST, "/dev/nvme0n1p1 is mounted on /data: in use; its data would be lost"),
+        (SECOND, "bound to driver nvme, wanted one of uio_pci_generic, vfio-pci, igb_uio"),
+        (NETWORK, "found a device of PCI class 0x020000, wanted NVMe"),
     ],
 )
-def test_a_real_device_that_may_not_be_taken(
-    tmp_path: Path, driver: str | None, use: str, code: str, said: str
-) -> None:
+def test_a_real_device_that_may_not_be_attached(tmp_path: Path, address: str, said: str) -> None:
     """What is mounted, bound wrongly or no NVMe device is refused by its address."""
-    with pytest.raises(NvmelabError, match=rf"{BDF}: .*{said}"):
-        pci_device.require_user_space(BDF, _nvme(tmp_path, driver, mounted=bool(use), code=code))
+    machine = FakePci(tmp_path)
+    machine.put("proc/self/mountinfo", "36 35 259:01 / /data rw - ext4 /dev/nvme0n1p1 rw")
+    with pytest.raises(NvmelabError, match=f"{address}: {said}"):
+        nvme_device.require_bound(address, machine.root)
 
 
 def test_a_real_device_for_user_space_passes(tmp_path: Path) -> None:
     """Bound to vfio-pci and not in use is right."""
-    pci_device.require_user_space(BDF, _nvme(tmp_path, "vfio-pci"))
+    machine = FakePci(tmp_path)
+    place = machine.place(FIRST)
+    (place / "driver").unlink()
+    (place / "driver").symlink_to(machine.driver("vfio-pci"))
+    nvme_device.require_bound(FIRST, machine.root)
+
+
+@pytest.mark.parametrize(("program", "named"), [("nvmf_tgt", "nvmf"), ("vhost", "vhost")])
+def test_what_a_killed_application_leaves(program: str, named: str) -> None:
+    """As seen of v25.05: the trace is named after the application, the folder by SPDK's prefix."""
+    left = spdk_host.left_behind(f"/opt/spdk/build/bin/{program}", 7)
+    assert left == (f"/dev/shm/{named}_trace.pid7", "/run/dpdk/spdk_pid7")
 
 
 def test_many_endpoints_of_each_kind() -> None:
     """24 exports are 24 subsystems with a listener each; a real device's namespace is its bdev."""
-    backends = [{"kind": "bdev_nvme", "bdf": BDF}] + [{"kind": "bdev_null", "size_mib": 1}] * 23
+    real = {"kind": "bdev_nvme", "bdf": FIRST, "nsid": 2}
+    backends = [real] + [{"kind": "bdev_null", "size_mib": 1}] * 23
     exports = [{"name": f"d{n}", "backend": backend} for n, backend in enumerate(backends)]
     sockets = {f"d{n}": f"/run/d{n}/cntrl" for n in range(24)}
     spec = {"kind": "spdk-nvmf-tgt", "cpus": "2-5", "exports": exports}
@@ -143,11 +140,12 @@ def test_many_endpoints_of_each_kind() -> None:
         f"/run/d{n}" for n in range(24)
     ]
     calls = [spdk_live.add_call(item) for item in items]
-    assert ("bdev_nvme_attach_controller", {"name": "bdev0", "trtype": "PCIe", "traddr": BDF}) in [
-        call for call in calls if call[0].startswith("bdev_nvme")
-    ]
+    assert (
+        "bdev_nvme_attach_controller",
+        {"name": "bdev0", "trtype": "PCIe", "traddr": FIRST},
+    ) in [call for call in calls if call[0].startswith("bdev_nvme")]
     (first, *_) = [params for method, params in calls if method == "nvmf_subsystem_add_ns"]
-    assert first["namespace"] == {"bdev_name": "bdev0n1"}
+    assert first["namespace"] == {"bdev_name": "bdev0n2"}
 
 
 def test_vhost_controllers_are_spread_over_the_cores() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_pci import FIRST, FakePci
 from lab_fakes import program
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
@@ -22,6 +23,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     backends,
+    nvme_taking,
     spdk_host,
     storage_target,
 )
@@ -217,6 +219,24 @@ def test_a_stale_listener_socket_of_ours_is_removed_first(lab: Lab) -> None:
     assert lab.left() == []
 
 
+def test_a_killed_spdk_leaves_nothing_on_the_host(lab: Lab, tmp_path: Path) -> None:
+    """Its trace and its empty folder, outside of ours, go with it; what is not empty stays."""
+    trace, empty, full = (tmp_path / name for name in ("trace", "empty", "full"))
+    behind = (str(trace), str(empty), str(full))
+    lab.monkeypatch.setattr(spdk_host, "left_behind", lambda *_: behind)
+    target = lab.start(_spec("spdk-nvmf-tgt"))
+    for folder in (empty, full):
+        folder.mkdir()
+    for file in (trace, full / "another's"):
+        file.touch()
+    os.kill(target.process.pid, 9)
+    processes.wait(target.process, deadline_s=5)
+    again = storage_target.load_target(lab.directory, "target-1")
+    assert again is not None
+    again.stop()
+    assert [path.exists() for path in (trace, empty, full)] == [False, False, True]
+
+
 def test_vhost_makes_a_controller_for_each_export(lab: Lab) -> None:
     """Malloc bdevs count into the target's memory; the sockets lie in vhost's folder."""
     spec = _spec("spdk-vhost", backend={"kind": "bdev_malloc", "size_mib": 100})
@@ -310,6 +330,70 @@ def test_a_crash_on_stop_is_a_remark(lab: Lab) -> None:
     assert "spdk-nvmf-tgt was killed by SIGSEGV when it was asked to end" in remark
     assert lab.left() == []
     assert lab.start(_spec("spdk-nvmf-tgt")).stop() is None
+
+
+@pytest.fixture
+def machine(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePci:
+    """The lab host's NVMe devices; its processes are not this machine's."""
+    made = FakePci(tmp_path / "system", partitions=False).install(monkeypatch)
+    monkeypatch.setattr(nvme_taking, "SYSTEM", made.root)
+    return made
+
+
+REAL = {"kind": "bdev_nvme", "bdf": FIRST}
+
+
+@pytest.mark.parametrize("ending", ["stop", "crash", "another session"])
+def test_a_real_device_is_taken_and_given_back(lab: Lab, machine: FakePci, ending: str) -> None:
+    """SPDK's from the target's start to its end, however it ends and whoever clears away."""
+    start = machine.picture()
+    target = lab.start(_spec("spdk-nvmf-tgt", backend=REAL))
+    assert machine.picture()[FIRST].startswith("uio_pci_generic")
+    calls = dict(map(tuple, lab.calls()))  # type: ignore[arg-type]
+    attached = {"name": "bdev0", "trtype": "PCIe", "traddr": FIRST}
+    assert calls["bdev_nvme_attach_controller"] == attached
+    if ending != "stop":
+        os.kill(target.process.pid, 9)
+        processes.wait(target.process, deadline_s=5)
+        assert machine.picture() != start
+    if ending == "another session":
+        found = storage_target.load_target(lab.directory, "target-1")
+        assert found is not None
+        target = found
+    assert target.stop() is None
+    assert machine.picture() == start
+    assert lab.left() == []
+
+
+@pytest.mark.parametrize("wish", ["dies", "bdev_nvme_attach_controller"])
+def test_a_target_that_does_not_start_leaves_the_device(
+    lab: Lab, machine: FakePci, wish: str
+) -> None:
+    """Before it is ready, or when SPDK refuses the device: the kernel has it again."""
+    start = machine.picture()
+    with pytest.raises(TargetError):
+        lab.start(_spec("spdk-nvmf-tgt", backend=REAL), wish)
+    assert machine.writes
+    assert machine.picture() == start
+    assert lab.left() == []
+
+
+def test_a_device_that_is_not_given_back_is_a_remark(lab: Lab, machine: FakePci) -> None:
+    """All else is cleared away; the record stays for whoever comes next."""
+    target = lab.start(_spec("spdk-nvmf-tgt", backend=REAL))
+    machine.fail_at = set(range(len(machine.writes), 100))
+    remark = target.stop()
+    assert remark is not None
+    assert remark.startswith(f"target-1: not given back: {FIRST}: not bound to nvme")
+    assert lab.left() == [str(lab.directory / nvme_taking.RECORD)]
+
+
+def test_a_namespace_that_the_device_lacks(lab: Lab, machine: FakePci) -> None:
+    """Told with those that it has, and the device is given back."""
+    start = machine.picture()
+    with pytest.raises(TargetError, match="no bdev bdev0n7; there are bdev0n1"):
+        lab.start(_spec("spdk-nvmf-tgt", backend={**REAL, "nsid": 7}))
+    assert machine.picture() == start
 
 
 def test_a_target_that_sleeps(lab: Lab) -> None:
