@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""uPCIe and NVMe pass-through in a real guest, by a fio that was built with xNVMe.
+"""uPCIe and NVMe pass-through in a real guest, by a fio that was built with xNVMe; SPDK's client.
 
 Such a fio is in no archive: set NVMELAB_TEST_GUEST_PREFIXES to the folders that fio and xNVMe were
-installed to, joined by ``:`` (docs/builds.md tells how the roles build them).
+installed to, joined by ``:`` (docs/builds.md tells how the roles build them). If one of them is an
+SPDK that was built for guests, its client is tried too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from bench_lab import Lab
 EXPERIMENT = "tests/end-to-end/experiments/user-space.yml"
 GIVEN = "NVMELAB_TEST_GUEST_PREFIXES"
 PREFIXES = [Path(word) for word in os.environ.get(GIVEN, "").split(":") if word]
+SPDK_CLIENT = "build/bin/spdk_nvme_perf"
+SPDK = [path for path in PREFIXES if (path / SPDK_CLIENT).is_file()]
 
 pytestmark = pytest.mark.skipif(
     not PREFIXES, reason=f"{GIVEN} names no builds of fio and xNVMe: uPCIe is not tried"
@@ -28,11 +31,12 @@ pytestmark = pytest.mark.skipif(
 def records(lab: Lab, tiny_run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The points' records by stack, and the manifest under the name ``manifest``."""
     (fio,) = (path for path in PREFIXES if (path / "bin/fio").is_file())
-    others = [path for path in PREFIXES if path != fio]
+    others = [path for path in PREFIXES if path != fio and path not in SPDK]
     before = set(lab.runs())
     words = ["-e", f"nvmelab_experiment={EXPERIMENT}", "-e", "nvmelab_report=/dev/null"]
     words += ["-e", f"fio_guest_prefix={fio}"]
     words += [word for one in others for word in ("-e", f"xnvme_prefix={one}")]
+    words += [word for one in SPDK for word in ("-e", f"spdk_guest_prefix={one}")]
     done = lab.run(lab.playbook("full-bench", *words))
     (directory,) = set(lab.runs()) - before
     assert done.returncode != 0, "one stack is to fail"
@@ -72,7 +76,23 @@ def test_a_failure_of_xnvme_is_a_failed_point_with_its_cause(
     assert record["state"] == "failed"
     assert record["reason"].endswith("bs is no multiple of the device's block size")
     assert records["manifest"]["state"] == "partial"
-    assert records["manifest"]["points_done"] == 5
+    assert records["manifest"]["points_done"] == 5 + len(SPDK)
+
+
+@pytest.mark.skipif(not SPDK, reason=f"{GIVEN} names no SPDK: its client is not tried")
+def test_spdks_client_drives_the_device_in_the_guest(records: dict[str, dict[str, Any]]) -> None:
+    """From the lab host's path, at the device's PCI address; the guest had all that it needs."""
+    record = records["spdk-client"]
+    assert (record["state"], record["reason"]) == ("ok", None)
+    assert str(SPDK[0] / SPDK_CLIENT) in record["argv"]
+    assert record["argv"][-1].startswith("trtype:PCIe traddr:0000:00:1")
+
+
+def test_without_a_build_its_client_is_skipped(records: dict[str, dict[str, Any]]) -> None:
+    """With the reason; no other stack is."""
+    skips = records["manifest"]["skips"]
+    wanted = [] if SPDK else [("spdk-client", "no spdk_nvme_perf for the guest")]
+    assert [(skip["stack"], skip["reason"].partition(";")[0]) for skip in skips] == wanted
 
 
 def test_the_record_names_the_builds(records: dict[str, dict[str, Any]]) -> None:

@@ -8,11 +8,14 @@ Source: SPDK v25.05, perf.c ``usage()``, bdevperf.c ``bdevperf_usage()``, fio_pl
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 
+# SPDK does not start without OpenSSL's configuration file, which it has no use for, and guests
+# and small lab hosts do not have.
+_WITHOUT_FILE = ("env", "OPENSSL_CONF=/dev/null")
 # What an experiment calls fio's engine that is a plugin of SPDK.
 SPDK_ENGINE = "spdk_nvme"
 
@@ -27,7 +30,8 @@ def bdevperf(
     """
     asked = workload.workload_of(workload.BDEVPERF, options)
     return [
-        *(program, "-c", config, "-T", bdev, "-m", f"[{cpu}]", "--disable-cpumask-locks"),
+        *started([program]),
+        *("-c", config, "-T", bdev, "-m", f"[{cpu}]", "--disable-cpumask-locks"),
         *_io(asked),
         *("-l", "-l"),
     ]
@@ -39,7 +43,13 @@ def spdk_nvme_perf(
     """Return the command of spdk_nvme_perf on one controller."""
     asked = workload.workload_of(workload.NVME_PERF, options)
     ramp = ["-a", str(asked.ramp_s)] if asked.ramp_s else []
-    return [program, "-c", f"[{cpu}]", *_io(asked), *ramp, "-L", "-L", "-r", transport_id]
+    more = [*_io(asked), *ramp, "-L", "-L", "-r", transport_id]
+    return [*started([program]), "-c", f"[{cpu}]", *more]
+
+
+def started(argv: Sequence[str]) -> List[str]:
+    """Return the command of a program that has SPDK in it, such that it starts anywhere."""
+    return [*_WITHOUT_FILE, *argv]
 
 
 def _io(asked: workload.Workload) -> List[str]:

@@ -47,7 +47,8 @@ class GuestEnvironment(Environment):
         # two versions of fio in one table would compare fio.
         if payload.get("fio"):
             self._fio = payload["fio"]["path"]
-        self._programs = dict(payload.get("programs") or {})
+        programs = payload.get("programs") or {}
+        self._programs = {name: program["path"] for name, program in programs.items()}
         self.boots_s: list[float] = []
 
     def start(self) -> None:
@@ -81,7 +82,8 @@ class GuestEnvironment(Environment):
         payload = self.settings.capabilities.get("guest_payload")
         if payload:
             try:
-                guest_payload.send(payload, guest.ssh)
+                programs = self.spec["guest"].get("programs", ())
+                guest_payload.send(payload, guest.ssh, programs=programs)
             except NvmelabError as error:
                 raise EnvironmentLostError(
                     f"{self.name}: the builds of guest_prefixes are not in the guest: {error}"

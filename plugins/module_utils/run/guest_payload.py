@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings builds of the lab host into a guest, to the very paths that they have on the lab host.
 
-They were configured for those paths, and find each other's libraries by them. The guest's root
-disk is thrown away with the guest, so this is done after every boot.
+They were configured for those paths, and find each other's libraries by them. Of the host's own
+libraries a guest gets those that it lacks; what it has is kept. The guest's root disk is thrown
+away with the guest, so this is done after every boot.
 """
 
 from __future__ import annotations
 
+import glob
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, Any, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 
@@ -21,29 +24,63 @@ if TYPE_CHECKING:
 # What is built with, not run with.
 EXCLUDED = ("*.a", "*.log", "include", "man", "pkgconfig", "share")
 UNPACK_S = 120.0
+UNPACK = ("tar", "--extract", "--file=-", "--no-same-owner", "--skip-old-files")
 
 
 class GuestPayloadError(NvmelabError):
     """The builds did not get into the guest."""
 
 
-def pack_argv(payload: Mapping[str, Any]) -> list[str]:
-    """Return the command that writes the payload's archive to its stdout."""
-    excludes = [f"--exclude={pattern}" for pattern in EXCLUDED]
-    paths = [path.lstrip("/") for path in payload["paths"]]
-    return ["tar", "--create", "--file=-", "--directory=/", *excludes, "--", *paths]
+def paths_of(payload: Mapping[str, Any], programs: Sequence[str] = ()) -> list[str]:
+    """Return what is packed: what all guests get, and these programs with their libraries."""
+    wanted = [payload["programs"][name] for name in programs if name in payload["programs"]]
+    libraries = [path for one in wanted for path in one["libraries"]]
+    links = [step for path in dict.fromkeys(libraries) for step in _way_to(path)]
+    return [*payload["paths"], *(one["path"] for one in wanted), *dict.fromkeys(links)]
 
 
-def send(payload: Mapping[str, Any], ssh: SshTarget, *, deadline_s: float = UNPACK_S) -> None:
-    """Unpack the payload in the guest.
+def _way_to(library: str) -> Iterator[str]:
+    """Yield the links that a library's name is, and the file that they lead to."""
+    path = Path(library)
+    yield str(path)
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield str(path)
+
+
+def pack_argv(paths: Sequence[str]) -> list[str]:
+    """Return the command that writes an archive of these paths to its stdout."""
+    names = [path.lstrip("/") for path in paths]
+    # Below these paths only: the lab directory itself may lie in a folder named share.
+    excludes = [
+        f"--exclude={glob.escape(name)}/{depth}{pattern}"
+        for name in names
+        for pattern in EXCLUDED
+        for depth in ("", "*/")
+    ]
+    how = ["--create", "--file=-", "--directory=/", "--anchored", "--wildcards"]
+    return ["tar", *how, *excludes, "--", *names]
+
+
+def send(
+    payload: Mapping[str, Any],
+    ssh: SshTarget,
+    *,
+    programs: Sequence[str] = (),
+    deadline_s: float = UNPACK_S,
+) -> None:
+    """Unpack the payload in the guest, with those of its programs that are used there.
 
     Raises:
         GuestPayloadError: what tar, here or there, said last.
     """
-    unpack = ssh.argv(["tar", "--extract", "--file=-", "--directory=/", "--no-same-owner"])
+    paths = paths_of(payload, programs)
+    if not paths:
+        return
+    unpack = ssh.argv([*UNPACK, "--directory=/"])
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(
-            pack_argv(payload), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            pack_argv(paths), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
         ) as packing:
             try:
                 done = subprocess.run(

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -21,6 +22,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
 
 PAGES = "sys/kernel/mm/hugepages/hugepages-2048kB"
 COMPACT = "proc/sys/vm/compact_memory"
+# Where systemd has it, too; SPDK finds it by the mount, wherever it is.
+MOUNT_POINT = "/dev/hugepages"
 
 
 def main(wish: Mapping[str, Any], system: Path = Path("/")) -> dict[str, Any]:
@@ -43,6 +46,8 @@ def main(wish: Mapping[str, Any], system: Path = Path("/")) -> dict[str, Any]:
         _change(address, driver, system, before, refused)
     count = wish.get("hugepages_2m")
     free = reserve(count, system) if count else None
+    if count:
+        mount_hugetlbfs(system)
     return {"before": before, "refused": refused, "hugepages_free": free}
 
 
@@ -71,6 +76,16 @@ def reserve(count: int, system: Path) -> int:
         (system / PAGES / "nr_hugepages").write_text(f"{total}\n", encoding="ascii")
         free = _number(system / PAGES / "free_hugepages")
     return free
+
+
+def mount_hugetlbfs(system: Path) -> None:
+    """Have a hugetlbfs mounted: programs look for one. What hinders it is the kernel's to tell."""
+    mounts = (system / "proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    if any(line.split()[2] == "hugetlbfs" for line in mounts.splitlines()):
+        return
+    (system / MOUNT_POINT.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "hugetlbfs", MOUNT_POINT]
+    subprocess.run(command, check=False, capture_output=True)
 
 
 def _number(path: Path) -> int:

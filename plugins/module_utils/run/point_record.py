@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
 SCHEMA_VERSION = 1
+_ILLEGAL = "it was built for another CPU than runs it here; build it for this one"
 # What SPDK's programs say last, whatever went wrong.
 _FAREWELLS = ("spdk_app_stop'd on non-zero", "errors occurred")
 
@@ -167,11 +168,12 @@ def _ending(client: str, outcome: Outcome) -> Optional[str]:
     said = telling_line(event["stderr"])
     if code is None:
         return said
+    if code == -signal.SIGILL:
+        said = _ILLEGAL
+    how = f"ended with exit code {code}"
     if code < 0:
-        return f"{client} was killed by {signal.Signals(-code).name}" + (
-            f": {said}" if said else ""
-        )
-    return f"{client} ended with exit code {code}" + (f": {said}" if said else "")
+        how = f"was killed by {signal.Signals(-code).name}"
+    return f"{client} {how}" + (f": {said}" if said else "")
 
 
 def telling_line(stderr: str) -> str:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.client.command import SPDK_ENGINE
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
+    USER_SPACE_DRIVERS,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.located_yaml import Fault
@@ -44,10 +47,12 @@ def _place(stack: Stack) -> Iterator[Fault]:
         why = "client: bdevperf has the bdev in its own process"
         yield from _unless(stack.runs_on, ("host",), ("runs_on",), why)
         yield from _unless(stack.server, ("none",), ("server",), why)
-    elif stack.client == workload.NVME_PERF:
-        why = "client: spdk_nvme_perf drives a target's device, without a guest"
-        yield from _unless(stack.runs_on, ("host",), ("runs_on",), why)
+    elif stack.client == workload.NVME_PERF and stack.runs_on == "host":
+        why = "client: spdk_nvme_perf drives a target's device"
         yield from _unless(stack.server, (VM_LESS_SERVER,), ("server",), why)
+    elif stack.client == workload.NVME_PERF:
+        why = "client: spdk_nvme_perf drives the device itself"
+        yield from _unless(stack.driver, USER_SPACE_DRIVERS, ("driver",), why)
 
 
 def _cpus(stack: Stack) -> Iterator[Fault]:

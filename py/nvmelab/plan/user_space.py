@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
     HUGEPAGES_2M_COUNT,
     USER_SPACE_DRIVERS,
@@ -25,8 +26,10 @@ def device_keys(stack: Stack) -> dict[str, Any]:
 
 
 def guest_keys(guest: Guest, stacks: Iterable[Stack]) -> dict[str, Any]:
-    """What such devices need of their guest, and the kernel arguments that it is booted with."""
+    """What such devices and the stacks' clients need of their guest, and its kernel's arguments."""
+    stacks = list(stacks)
     drivers = {stack.driver for stack in stacks}
+    clients = {stack.client for stack in stacks if stack.runs_on == "guest"} - {workload.FIO}
     arguments = [f"nvme.poll_queues={guest.poll_queues}"] if guest.poll_queues else []
     keys: dict[str, Any] = {}
     if "vfio-pci" in drivers:
@@ -34,4 +37,6 @@ def guest_keys(guest: Guest, stacks: Iterable[Stack]) -> dict[str, Any]:
         arguments += ["intel_iommu=on"]
     if drivers & set(USER_SPACE_DRIVERS):
         keys["hugepages_2m"] = HUGEPAGES_2M_COUNT
+    if clients:
+        keys["programs"] = sorted(clients)
     return {**keys, **({"kernel_args": arguments} if arguments else {})}

@@ -101,7 +101,12 @@ def faults_of(text: str) -> list[str]:
         (
             "driver: nvme",
             "driver: nvme\n    client: spdk_nvme_perf",
-            "runs_on: found 'guest'; allowed: host (client: spdk_nvme_perf drives a target's",
+            "driver: found 'nvme'; allowed: uio_pci_generic, vfio-pci (client: spdk_nvme_perf dri",
+        ),
+        (
+            'spdk-nvmf-tgt\n    server_cpus: "0"\n    transport: vfio-user\n    client: spdk',
+            "none\n    client: spdk",
+            "server: found 'none'; allowed: spdk-nvmf-tgt (client: spdk_nvme_perf drives a target",
         ),
     ],
 )

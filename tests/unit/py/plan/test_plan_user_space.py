@@ -18,6 +18,8 @@ TAKEN = NVME.replace("driver: nvme", "driver: uio_pci_generic\n    engine: {ioen
 PASSING = NVME.replace("driver: nvme", "driver: nvme\n    engine: {ioengine: io_uring_cmd}")
 MORE = [*ENGINES, "io_uring_cmd", "xnvme"]
 BUILT = {"fio": {"path": "/b/bin/fio", "version": "3.40", "engines": MORE}}
+PERF = NVME.replace("driver: nvme", "driver: uio_pci_generic\n    client: spdk_nvme_perf")
+CLIENT = {"path": "/s/spdk_nvme_perf", "target_arch": "native", "cpu_flags": ["avx512f"]}
 
 
 def made(stack: str, *others: str, head: str = BIG, **capabilities: Any) -> dict[str, Any]:
@@ -100,6 +102,55 @@ def test_what_a_host_lacks(changes: dict[str, Any], reason: str | None) -> None:
     experiment = example(TAKEN, other + "    ceiling: true\n", head=head)
     skips = make_plan(experiment, debian_12(**{"guest_payload": BUILT, **changes}))["skips"]
     assert [skip["reason"] for skip in skips] == ([reason] if reason else [])
+
+
+def test_a_guest_gets_the_programs_that_it_uses() -> None:
+    """Beside driver and hugepages; of fio's options the point keeps what the client takes."""
+    payload = {**BUILT, "programs": {"spdk_nvme_perf": {**CLIENT, "cpu_flags": []}}}
+    plan = make_plan(example(PERF, head=BIG), debian_12(guest_payload=payload))
+    guest = plan["environments"]["guest-1"]["guest"]
+    assert (guest["programs"], guest["hugepages_2m"]) == (["spdk_nvme_perf"], 512)
+    (point, *_) = plan["points"]
+    assert (point["client"], point["runs_on"]) == ("spdk_nvme_perf", "guest")
+    assert (point["device"], point["client_cpus"]) == ("qemu-nvme", None)
+    assert {"ioengine", "direct", "thread"}.isdisjoint(point["fio"])
+    assert "programs" not in made(TAKEN)["environments"]["guest-1"]["guest"]
+
+
+def kvm_or_tcg(name: str) -> dict[str, Any]:
+    """The capabilities' accelerator."""
+    return {"name": name, "kvm_usable": name == "kvm", "reason": ""}
+
+
+OTHER_CPU = (
+    "spdk_nvme_perf is built for a CPU with avx512f (spdk_target_arch: native), which TCG does not "
+    "emulate; have one built for guests: spdk_guest_target_arch: x86-64-v2"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"guest_payload": None}, "no spdk_nvme_perf for the guest; build SPDK (nvmelab_builds)"),
+        ({"guest_payload": BUILT}, "no spdk_nvme_perf for the guest; build SPDK (nvmelab_builds)"),
+        ({"accelerator": kvm_or_tcg("tcg")}, OTHER_CPU),
+        ({"accelerator": kvm_or_tcg("kvm")}, None),
+        (
+            {
+                "accelerator": kvm_or_tcg("tcg"),
+                "guest_payload": {"programs": {"spdk_nvme_perf": {**CLIENT, "cpu_flags": []}}},
+            },
+            None,
+        ),
+    ],
+)
+def test_a_client_that_the_guest_cannot_have(changes: dict[str, Any], reason: str | None) -> None:
+    """There is none, or it is built for another CPU than the guest's; what to do is told."""
+    payload = {**BUILT, "programs": {"spdk_nvme_perf": CLIENT}}
+    capabilities = debian_12(**{"guest_payload": payload, **changes})
+    skips = make_plan(example(PERF, GUEST_NULL, head=BIG), capabilities)["skips"]
+    assert len(skips) == (1 if reason else 0)
+    assert all(skip["reason"].startswith(str(reason)) for skip in skips)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_notes_evaluation_is_one_point_a_repetition(checkout: Path) -> None:
     assert wanted.items() <= upcie["fio"].items()
     assert not {"ramp_time", "norandommap"} & set(upcie["fio"])
     assert upcie["expected_s"] == 60
-    assert len({point["stack"] for point in notes}) == 10
+    assert len({point["stack"] for point in notes}) == 11
 
 
 def test_each_path_is_alone_with_its_target(checkout: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_debian_host_without_builds_says_what_is_missing(checkout: Path) -> No
         plan_of(checkout, "vfio-user-scaling", debian_12())
     plan = plan_of(checkout, "vfio-user-upcie", debian_12())
     assert {point["stack"] for point in plan["points"]} == {"fio-null"}
-    assert len(plan["skips"]) == 9
+    assert len(plan["skips"]) == 10
 
 
 def test_one_bdev_of_the_scaling_can_be_named(checkout: Path) -> None:

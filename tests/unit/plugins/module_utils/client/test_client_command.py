@@ -15,11 +15,14 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Pla
 
 OPTIONS = {"rw": "randread", "bs": "4k", "iodepth": 16, "runtime": "2m", "ramp_time": 3}
 NQN = "nqn.2019-07.io.spdk:disk"
+# Without OpenSSL's configuration file, which not every host or guest has, SPDK does not start.
+ENV = ("env", "OPENSSL_CONF=/dev/null")
 
 
 def test_bdevperf_has_one_bdev_one_core_one_job() -> None:
     """Sizes in bytes, times in seconds; the whole histogram; no lock of its core."""
     assert command.bdevperf("/spdk/bdevperf", OPTIONS, config="c.json", bdev="bdev0", cpu=1) == [
+        *ENV,
         *("/spdk/bdevperf", "-c", "c.json", "-T", "bdev0", "-m", "[1]"),
         *("--disable-cpumask-locks", "-q", "16", "-o", "4096", "-w", "randread", "-t", "120"),
         *("-l", "-l"),
@@ -31,6 +34,7 @@ def test_nvme_perf_warms_up_and_names_its_controller() -> None:
     transport_id = command.vfio_user_id("/run/vfio-user/disk", NQN)
     argv = command.spdk_nvme_perf("perf", OPTIONS, transport_id=transport_id, cpu=3)
     assert argv == [
+        *ENV,
         *("perf", "-c", "[3]", "-q", "16", "-o", "4096", "-w", "randread", "-t", "120"),
         *("-a", "3", "-L", "-L", "-r", f"trtype:VFIOUSER traddr:/run/vfio-user/disk subnqn:{NQN}"),
     ]
@@ -72,7 +76,7 @@ def test_fio_with_spdks_engine_is_the_one_that_loads_it() -> None:
     }
     options = {**OPTIONS, "ioengine": "spdk_nvme"}
     argv = point_command.argv(point(fio=options), target, place(**programs))
-    assert argv[0] == "/f/fio"
+    assert argv[:3] == [*ENV, "/f/fio"]
     wanted = {"--ioengine=external:/spdk/fio/spdk_nvme", "--thread=1", "--cpus_allowed=1-2"}
     assert wanted <= set(argv)
     escaped = NQN.replace(":", "\\:")
@@ -82,11 +86,14 @@ def test_fio_with_spdks_engine_is_the_one_that_loads_it() -> None:
 def test_each_client_has_its_own_program() -> None:
     """A file for bdevperf, a transport id or a PCI address for spdk_nvme_perf; fio as ever."""
     both = place(bdevperf="/b", spdk_nvme_perf="/p")
-    argv = point_command.argv(point(client="bdevperf"), Target("c.json", cpus=(1,)), both)
-    assert argv[:7] == ["/b", "-c", "c.json", "-T", "bdev0", "-m", "[1]"]
+    argv = point_command.argv(
+        point(client="bdevperf"), Target("c.json", cpus=(1,), bdev="bdev0"), both
+    )
+    assert argv[2:9] == ["/b", "-c", "c.json", "-T", "bdev0", "-m", "[1]"]
     target = Target(pci_address="0000:00:10.0")
     argv = point_command.argv(point(client="spdk_nvme_perf"), target, both)
     assert argv[-1] == "trtype:PCIe traddr:0000:00:10.0"
+    assert argv[:5] == [*ENV, "/p", "-c", "[0]"]
     assert point_command.argv(point(), Target("/dev/shm/x"), both)[0] == "/bin/fio"
 
 

@@ -53,6 +53,7 @@ def test_good_output_is_kept_verbatim(directory: RunDirectory) -> None:
         ({"exit_code": None, "stderr": "fio cannot be run: gone"}, "fio cannot be run: gone"),
         ({"exit_code": 0, "timed_out": True}, "fio did not end within 61 s and was stopped"),
         ({"exit_code": -9}, "fio was killed by SIGKILL"),
+        ({"exit_code": -4}, "fio was killed by SIGILL: it was built for another CPU than runs it"),
         (
             {"exit_code": 1, "stderr": "note\nfio: engine x not loadable\nlast\n"},
             "fio ended with exit code 1: fio: engine x not loadable",

@@ -136,6 +136,22 @@ def test_pages_that_are_free_already_are_enough(tmp_path: Path) -> None:
     assert (tmp_path / "proc/sys/vm/compact_memory").read_text() == "1\n"
 
 
+@pytest.mark.parametrize(
+    ("mounts", "wanted"),
+    [("proc /proc proc rw 0 0\n", 1), ("x /mnt/huge hugetlbfs rw,pagesize=2M 0 0\n", 0)],
+)
+def test_pages_are_mounted_where_none_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, wanted: int
+) -> None:
+    """SPDK finds pages by their mount; one that is there is taken, wherever it is."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mounts").write_text(mounts)
+    called: list[Any] = []
+    monkeypatch.setattr(subprocess, "run", lambda argv, **_: called.append(argv))
+    guest_setup.mount_hugetlbfs(tmp_path)
+    assert [argv[0] for argv in called] == ["mount"] * wanted
+
+
 def test_only_devices_with_a_programs_driver_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them in one call; without any the guest is not asked."""
     answer = {"before": BEFORE, "refused": {SECOND: "in use"}, "hugepages_free": 512}
@@ -204,22 +220,52 @@ def test_a_guest_that_does_not_run_is_not_asked(
     assert devices.give_back() is None
 
 
+def into(guest: Path) -> Any:
+    """Stands for a guest's ssh: the root there is this folder."""
+    return SimpleNamespace(argv=lambda words: [*words[:-1], f"--directory={guest}"])
+
+
 def test_builds_come_to_the_same_path(tmp_path: Path) -> None:
-    """What runs, with its links, and not what is only built with; here into a folder beside."""
-    prefix = tmp_path / "host/builds/fio"
-    for name in ("bin/fio", "lib/libx.so.0", "lib/libx.a", "include/x.h", "build.log"):
+    """What runs, with its links, and not what is only built with; here into a folder beside.
+
+    The lab directory may lie below a folder that has such a name.
+    """
+    prefix = tmp_path / "share/[1] x.log/builds/fio"
+    built_with = ("lib/libx.a", "lib/pkgconfig/x.pc", "include/x.h", "share/man/x", "build.log")
+    for name in ("bin/fio", "lib/libx.so.0", *built_with):
         (prefix / name).parent.mkdir(parents=True, exist_ok=True)
         (prefix / name).write_text(name)
     (prefix / "lib/libx.so").symlink_to("libx.so.0")
     guest = tmp_path / "guest"
     guest.mkdir()
-    unpack = ["tar", "--extract", "--file=-", f"--directory={guest}"]
-    ssh = SimpleNamespace(argv=lambda words: [*unpack, *words[4:]])
-    guest_payload.send({"paths": [str(prefix)]}, ssh)  # type: ignore[arg-type]
+    guest_payload.send({"paths": [str(prefix)]}, into(guest))
     there = guest / str(prefix).lstrip("/")
     found = sorted(str(path.relative_to(there)) for path in there.rglob("*") if not path.is_dir())
     assert found == ["bin/fio", "lib/libx.so", "lib/libx.so.0"]
     assert (there / "lib/libx.so").readlink() == Path("libx.so.0")
+
+
+def test_a_program_comes_with_the_libraries_that_the_guest_lacks(tmp_path: Path) -> None:
+    """Only where it is used; links with what they lead to; the guest's own are kept."""
+    host, guest = tmp_path / "host", tmp_path / "guest"
+    own = guest / str(host / "lib/libown.so.1").lstrip("/")
+    for path in (host / "perf", host / "lib/libown.so.1", host / "lib/libx.so.0.1.2", own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("guest's" if path == own else "host's")
+    for name, leads_to in (("libx.so.0", "libx.so.0.1"), ("libx.so.0.1", "libx.so.0.1.2")):
+        (host / "lib" / name).symlink_to(leads_to)
+    libraries = [str(host / "lib" / name) for name in ("libx.so.0", "libown.so.1")]
+    payload = {
+        "paths": [],
+        "programs": {"perf": {"path": str(host / "perf"), "libraries": libraries}},
+    }
+    guest_payload.send(payload, into(guest))
+    there = own.parent.parent
+    assert not (there / "perf").exists()
+    guest_payload.send(payload, into(guest), programs=["perf", "elsewhere"])
+    assert (there / "perf").read_text() == "host's"
+    assert (there / "lib/libx.so.0").read_text() == "host's"
+    assert own.read_text() == "guest's"
 
 
 @pytest.mark.parametrize(
