@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 KIND = "bdev_nvme"
 RECORD = "nvme_bind.json"
 SYSTEM = Path("/")  # another one in tests
+_LOCK = "var/tmp/spdk_pci_lock_{}"
 
 
 def addresses_of(parts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -130,6 +131,9 @@ def _give_back(directory: Path, addresses: Optional[Collection[str]]) -> list[st
     there = [one for one in wanted if one not in gone]
     if there:
         _steps(there, None, directory).carry_out()
+    for address in wanted:
+        # SPDK's lock on it, which a killed one leaves: a file that says who had it.
+        (SYSTEM / _LOCK.format(address)).unlink(missing_ok=True)
     return there
 
 

@@ -110,11 +110,14 @@ def test_a_target_survives_its_module_and_is_found_again(tmp_path: Path) -> None
 
 
 def test_capabilities_are_told_without_a_change(tmp_path: Path) -> None:
-    """A bare host answers; nothing there is null, nothing counts as changed."""
-    result = _run("capabilities_info", {"root": str(tmp_path / "lab"), "accelerator": "tcg"})
+    """A bare host answers; nothing there is null or refused, nothing counts as changed."""
+    arguments = {"root": str(tmp_path / "lab"), "accelerator": "tcg", "nvme_devices": "ff:1f.7"}
+    result = _run("capabilities_info", arguments)
     assert result["changed"] is False
     assert result["capabilities"]["guest_image"] is None
     assert result["capabilities"]["accelerator"]["name"] == "tcg"
+    (device,) = result["capabilities"]["nvme_devices"]
+    assert device["refusal"].startswith("0000:ff:1f.7: no such PCI device")
 
 
 def test_devices_get_slots_in_order_unless_they_say_one() -> None:

@@ -73,9 +73,10 @@ class Target:
         """End it, at the latest by force."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(60)  # two that poll, on a busy machine
         finally:
             self.process.kill()
+            self.process.wait()
 
 
 PLAIN = ("--no-huge", "-s", "512", "--disable-cpumask-locks")

@@ -111,8 +111,10 @@ def test_there_and_back(machine: FakePci, run: Path) -> None:
     assert machine.picture() == {FIRST: taken, SECOND: taken}
     assert nvme_taking.give_back(run, [FIRST, ABSENT]) == [FIRST]
     assert machine.picture() == {FIRST: start[FIRST], SECOND: taken}
+    machine.put(f"var/tmp/spdk_pci_lock_{SECOND}", "of a killed SPDK")
     assert nvme_taking.give_back(run) == [SECOND]
     assert machine.picture() == start
+    assert list((machine.root / "var/tmp").iterdir()) == []
     assert nvme_taking.give_back(run) == []
     assert list(run.iterdir()) == []
 
