@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LOCKS = "var/tmp"
+# What a killed application leaves outside of our folders: its trace in shared memory, 3 MiB, which
+# bears the application's name, not the program's. DPDK's folder stays after a good end, too.
+_TRACE = "dev/shm/{}_trace.pid{}"
+_RUNTIME = "run/dpdk/spdk_pid{}"
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
 _PAGESIZE = {"K": 1, "M": 1024, "G": 1024 * 1024}
 
@@ -65,6 +69,15 @@ def _lock_holder(path: Path) -> Optional[int]:
         return None
 
 
+def left_behind(program: str, pid: int, system: Path = Path("/")) -> tuple[str, ...]:
+    """Return the paths outside of a run directory that an application leaves, by its pid.
+
+    ``program``: path of nvmf_tgt or vhost.
+    """
+    application = Path(program).name.partition("_")[0]
+    return str(system / _TRACE.format(application, pid)), str(system / _RUNTIME.format(pid))
+
+
 def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> None:
     """Return when so much memory in hugepages is free, and mounted.
 
@@ -83,7 +96,8 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
             f"{name}: SPDK needs {memory_mib} MiB of hugepages, {total} MiB are free; reserve "
             f"{pages} pages of 2 MiB with role hugepages, or sysctl vm.nr_hugepages={pages}"
         )
-    sizes = ", ".join(f"{size} KiB" for size in sorted(set(free) - mounted))
+    unusable = sorted(size for size in set(free) - mounted if free[size])
+    sizes = ", ".join(f"{size} KiB" for size in unusable)
     raise TargetError(
         f"{name}: {total} MiB of hugepages are free, but no hugetlbfs is mounted for those of "
         f"{sizes}: mount -t hugetlbfs nodev /dev/hugepages"

@@ -33,6 +33,9 @@ KINDS = {
     "spdk-nvmf-tgt": ("vfio-user",),
     "spdk-vhost": ("vhost-user",),
 }
+# How SPDK marks what is no trouble.
+_GOOD_NEWS = "*NOTICE*:"
+_SILENT = "it said nothing of it"
 # What a process does not end with when it is asked to, or made to.
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
 
@@ -68,9 +71,8 @@ class RunningTarget:
         """
         ended = processes.exit_reason(self.process)
         if ended:
-            said = processes.log_end(self.process.log, 3)
             raise TargetError(
-                f"{self.name}: {self.kind} {ended}: {said or 'it said nothing'}",
+                f"{self.name}: {self.kind} {ended}: {self._last_words(3)}",
                 log=self.process.log,
             )
         for export, path in self.sockets.items():
@@ -108,11 +110,15 @@ class RunningTarget:
         return f"{self.name}: {left}" if left else None
 
     def _crash(self, ended: str) -> str:
-        said = processes.log_end(self.process.log, 2)
         return (
             f"{self.name}: {self.kind} {ended} when it was asked to end: "
-            f"{said or 'it said nothing'} (log: {self.process.log})"
+            f"{self._last_words(2)} (log: {self.process.log})"
         )
+
+    def _last_words(self, lines: int) -> str:
+        """Return the end of the log in one line, without what SPDK tells of a good start."""
+        told = processes.log_tail(self.process.log).splitlines()
+        return " | ".join([line for line in told if _GOOD_NEWS not in line][-lines:]) or _SILENT
 
     def save(self) -> None:
         """Write down what :func:`load_target` needs to find this target again."""

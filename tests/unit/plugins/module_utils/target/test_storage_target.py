@@ -219,6 +219,25 @@ def test_a_stale_listener_socket_of_ours_is_removed_first(lab: Lab) -> None:
     assert lab.left() == []
 
 
+def test_last_words_are_about_the_trouble(lab: Lab) -> None:
+    """What SPDK told of its good start does not explain its end."""
+    target = lab.start(_spec("spdk-nvmf-tgt"))
+    os.kill(target.process.pid, 9)
+    processes.wait(target.process, deadline_s=5)
+    log = Path(target.process.log)
+    for text, said in (
+        ("[1] app.c: 919:x: *NOTICE*: Cores: 1\n", "killed by SIGKILL: it said nothing of it"),
+        (
+            "[1] a: *NOTICE*: fine\n[2] b: *ERROR*: bad\n",
+            r"killed by SIGKILL: \[2\] b: \*ERROR\*: bad",
+        ),
+    ):
+        log.write_text(text)
+        with pytest.raises(TargetError, match=said):
+            target.check()
+    target.stop()
+
+
 def test_a_killed_spdk_leaves_nothing_on_the_host(lab: Lab, tmp_path: Path) -> None:
     """Its trace and its empty folder, outside of ours, go with it; what is not empty stays."""
     trace, empty, full = (tmp_path / name for name in ("trace", "empty", "full"))
