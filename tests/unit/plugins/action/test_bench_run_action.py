@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,7 +103,29 @@ def test_look_command_quotes_the_directory() -> None:
     """A root with a blank in it is one word for the shell."""
     command = bench_run.look_command(STARTED)
     assert command.startswith("touch '/var/lib/nvme lab/runs/r'/lease && cat ")
-    assert "test -d /proc/42" in command
+
+
+def test_a_supervisor_that_nobody_waits_for_is_gone(tmp_path: Path) -> None:
+    """Alive, killed but not waited for, and waited for: the shell tells the first from the rest."""
+    (tmp_path / "progress.json").write_text(json.dumps(PROGRESS) + "\n", encoding="utf-8")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = {**STARTED, "run_directory": str(tmp_path), "pid": process.pid}
+
+        def is_orphaned() -> bool:
+            done = subprocess.run(
+                ["/bin/sh", "-c", bench_run.look_command(started)],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            look = bench_run.read_look(done.stdout)
+            assert look is not None
+            return look.is_orphaned
+
+        assert not is_orphaned()
+        process.kill()
+        # A zombie from here to the end of the block.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_orphaned()
+    assert is_orphaned()
 
 
 class FakeAction(bench_run.ActionModule):
@@ -224,6 +248,8 @@ def test_signal_stops_the_run_before_the_worker_ends(
 
 def test_worker_without_a_parent_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed ansible-playbook leaves its workers behind, which would renew the lease for ever."""
+    # A number that was not ours before: in a container our parent may be process 1 itself.
+    monkeypatch.setattr(os, "getppid", lambda: 4711)
     wish = bench_run.Wish()
     monkeypatch.setattr(os, "getppid", lambda: 1)
     assert wish.wait(60)

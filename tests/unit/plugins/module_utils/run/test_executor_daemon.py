@@ -155,6 +155,16 @@ def test_next_session_cleans_up_after_both(launch: Launch) -> None:
     wait_until(lambda: not other.is_live())
 
 
+def test_a_killed_run_was_not_stopped_on_request(launch: Launch) -> None:
+    """A control node that finds its run dead has it cleaned up; the manifest says what happened."""
+    directory = launch(HANGS)
+    kill_both(directory)
+    assert executor_daemon.stop(directory)
+    ended = manifest(directory)
+    assert (ended["state"], ended["reason"]) == ("interrupted", leftovers.KILLED)
+    assert_nothing_is_left(directory)
+
+
 def test_killed_run_is_continued(launch: Launch) -> None:
     """Started again, the point that was measured stays as it is, the others are run."""
     directory = launch(HANGS)
