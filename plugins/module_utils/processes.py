@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,7 @@ AnyPath = Union[str, "os.PathLike[str]"]
 _GATE = 'ulimit -S -c 0; read -r go && exec "$@" </dev/null'
 _POLL_S = 0.01
 _STATUS_S = 3.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class ProcessError(NvmelabError):
@@ -280,7 +282,10 @@ def stop_recorded(record_dir: AnyPath, *, deadline_s: float = 5) -> list[str]:
 
 
 def log_tail(path: AnyPath, lines: int = 15) -> str:
-    """Return the last lines of a log that are not blank; empty when there is none."""
+    """Return the last lines of a log that are not blank, without colours; empty when there is none.
+
+    A guest's console has colours.
+    """
     try:
         with Path(path).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -288,7 +293,7 @@ def log_tail(path: AnyPath, lines: int = 15) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    kept = [line.rstrip() for line in text.splitlines() if line.strip()]
+    kept = [line.rstrip() for line in _COLOURS.sub("", text).splitlines() if line.strip()]
     return "\n".join(kept[-lines:])
 
 

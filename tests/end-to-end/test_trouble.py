@@ -244,5 +244,7 @@ def test_named_stack_that_cannot_run_is_a_failure(lab: Lab, tiny_run: dict[str, 
         lab.nvmelab("run", "-i", "inventories/lab", "--experiment", "quick", "--stack",
                     "spdk-vfio-user", "-e", f"nvmelab_root={lab.root}")
     )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "vfio-user-pci" in done.stderr.splitlines()[-1]
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "spdk-vfio-user: QEMU" in line
+    assert "has no device vfio-user-pci" in line

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # A guest that died is started afresh once; one that dies again would cost a boot a stretch.
 TRIES = 2
+# Before the cause, for a point that was not even begun.
+NOT_RUN = "not run: "
 
 Point = Mapping[str, Any]
 
@@ -168,7 +170,7 @@ class _Executor:
         """Run the first of the stretches; when its place is lost, its remaining points failed."""
         points = stretches[0]
         if name in self._given_up:
-            self._fail(points, f"not run: {self._given_up[name]}")
+            self._fail(points, f"{NOT_RUN}{self._given_up[name]}")
             return
         left = collections.deque(points)
         environment: Optional[Environment] = None
@@ -185,7 +187,7 @@ class _Executor:
             lost = self._cause(error, environment)
             self._lose(places, name, lost)
             self._fail(list(left)[:1], str(lost))
-            self._fail(list(left)[1:], f"not run: {lost}")
+            self._fail(list(left)[1:], f"{NOT_RUN}{lost}")
 
     def _boots(self, stretches: Sequence[Sequence[Point]], places: Environments) -> int:
         """Return how often a guest must be started for these stretches."""

@@ -22,6 +22,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import
 SCHEMA_VERSION = 2  # 2: points of other clients than fio
 NVMELAB_VERSION = "0.1.0"
 ENDED = ("complete", "partial", "failed", "interrupted")
+# Between how many points failed and why the first did.
+THE_FIRST = "; the first: "
 
 
 def now() -> str:
@@ -144,7 +146,7 @@ def _points_reason(
         return None
     planned = manifest["points_planned"]
     first = f"{failed[0]['id']}: {failed[0]['reason']}"
-    return f"{len(failed)} of {planned} points failed, {done} are good; the first: {first}"
+    return f"{len(failed)} of {planned} points failed, {done} are good{THE_FIRST}{first}"
 
 
 def _durations(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from ansible_collections.nvmelab.bench.plugins.module_utils import fio_output
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import output as client_output
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import manifest
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor, manifest
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
@@ -69,6 +69,8 @@ def failure(directory: RunDirectory) -> str:
         return f"run {directory.run_id}: the executor wrote no manifest; see {log}"
     failed = content["points_failed"]
     reason = content["reason"] or "no reason given"
+    if failed:  # each cause follows, the first one's too
+        reason = reason.partition(manifest.THE_FIRST)[0]
     parts = [f"run {directory.run_id}: {content['state']}: {reason}"]
     if failed:
         parts.append(f"failed points: {'; '.join(_causes(failed))}")
@@ -78,13 +80,25 @@ def failure(directory: RunDirectory) -> str:
 
 
 def _causes(failed: Sequence[Mapping[str, Any]], shown: int = 4) -> list[str]:
-    """Return each cause once, with the points that failed for it, in run order."""
-    ids: dict[str, list[str]] = {}
+    """Return each cause once, with the points that it failed, in run order, and kept from running.
+
+    The points after the one whose place was lost were not run, for the same cause.
+    """
+    ids: dict[str, tuple[list[str], list[str]]] = {}
     for one in failed:
-        ids.setdefault(str(one["reason"]), []).append(str(one["id"]))
-    told = [f"{_names(names)}: {cause}" for cause, names in ids.items()]
+        reason = str(one["reason"])
+        cause = reason.removeprefix(executor.NOT_RUN)
+        ids.setdefault(cause, ([], []))[cause != reason].append(str(one["id"]))
+    told = [_cause(cause, *kinds) for cause, kinds in ids.items()]
     more = len(told) - shown
     return [*told[:shown], *([f"and {more} more causes"] if more > 0 else [])]
+
+
+def _cause(cause: str, ran: Sequence[str], not_run: Sequence[str]) -> str:
+    if not ran:
+        return f"{_names(not_run)}: {executor.NOT_RUN}{cause}"
+    kept = f" (so {_names(not_run)} not run)" if not_run else ""
+    return f"{_names(ran)}{kept}: {cause}"
 
 
 def _names(names: Sequence[str], shown: int = 12) -> str:

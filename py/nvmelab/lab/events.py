@@ -119,7 +119,7 @@ def _repeats(event: Event, earlier: Event | None) -> bool:
     """Return whether a play only says again, at its end, what it had rescued before."""
     if event.action != "ansible.builtin.fail" or earlier is None or not earlier.result:
         return False
-    return str(earlier.result.get("msg")) in str((event.result or {}).get("msg"))
+    return _cause_of(earlier.result) in str((event.result or {}).get("msg"))
 
 
 def reason_of(event: Event | None) -> str:
@@ -128,13 +128,16 @@ def reason_of(event: Event | None) -> str:
         return "failed without a message"
     if event.is_lost:
         return f"{event.task}: the result was too large for ansible-runner and got lost"
-    result = event.result or {}
+    message = _cause_of(event.result or {})
+    return f"{event.task}: {message}" if event.kind == "failed" else message
+
+
+def _cause_of(result: dict[str, Any]) -> str:
     items = [item for item in result.get("results") or [] if isinstance(item, dict)]
     failed = next((item for item in items if item.get("failed")), result)
-    message = str(failed.get("msg") or "failed without a message")
     if "cmd" in failed and (stderr := str(failed.get("stderr") or "").strip()):
-        message = stderr
-    return f"{event.task}: {message}" if event.kind == "failed" else message
+        return stderr
+    return str(failed.get("msg") or "failed without a message")
 
 
 def _exit_code(event: Event | None) -> int:

@@ -153,8 +153,11 @@ def _require_runnable(
     if not skips or (len(skips) < len(experiment.stacks) and not named):
         return
     what = "named stacks cannot run" if named else "no stack can run: the plan has zero points"
-    lines = [f"  {skip['stack']}: {skip['reason']}" for skip in skips]
-    raise PlanError("\n".join([f"experiment {experiment.name}{_on(host)}: {what}", *lines]))
+    head = f"experiment {experiment.name}{_on(host)}: {what}"
+    causes = [f"{skip['stack']}: {skip['reason']}" for skip in skips]
+    if len(causes) == 1:
+        raise PlanError(f"{head}: {causes[0]}")
+    raise PlanError("\n  ".join([head, *causes]))
 
 
 def _require_memory(

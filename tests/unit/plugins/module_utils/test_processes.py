@@ -101,8 +101,11 @@ def test_the_reason_of_an_end_can_be_asked_again_and_again(
     processes.stop(process)
 
 
-def test_the_next_user_of_a_pid_is_not_the_process(tmp_path: Path) -> None:
+def test_the_next_user_of_a_pid_is_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A living pid with another start time counts as dead, and is not killed."""
+    monkeypatch.setattr(processes, "_STATUS_S", 0.1)
     other = _start(tmp_path, "sleep", "60")
     gone = Process("gone", other.pid, other.start_ticks - 1, ("x",), "log")
     assert not processes.is_alive(gone)
@@ -195,4 +198,6 @@ def test_the_end_of_a_log_has_no_blank_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"1\n\n2\n\xff3\n\n")
     assert processes.log_tail(log, 2) == "2\n\N{REPLACEMENT CHARACTER}3"
+    log.write_bytes(b"[\x1b[0;1;31mFAILED\x1b[0m] Failed\n\x1b[0m\n")
+    assert processes.log_tail(log) == "[FAILED] Failed"
     assert processes.log_tail(tmp_path / "none") == ""

@@ -332,7 +332,9 @@ def test_named_stack_that_cannot_run_is_an_error() -> None:
     """What the user asked for by name is never skipped in silence."""
     with pytest.raises(BadInputError, match="named stacks cannot run") as caught:
         plan_of(NVME, VFIO_USER, capabilities=debian_12(), named_stacks=["spdk-vfio-user"])
-    assert "no SPDK nvmf_tgt" in str(caught.value)
+    (line,) = str(caught.value).splitlines()
+    assert "spdk-vfio-user: " in line
+    assert "no SPDK nvmf_tgt" in line
     assert caught.value.exit_code == 2
     plan = plan_of(NVME, VFIO_USER, capabilities=debian_12(), named_stacks=["qemu-nvme"])
     assert plan["skips"] == []

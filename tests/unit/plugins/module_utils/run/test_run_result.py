@@ -48,22 +48,24 @@ def test_too_many_rows_become_a_count(
 def test_failure_names_points_cause_and_logs(directory: RunDirectory) -> None:
     """One line that a person can act on."""
     text = run_result.failure(directory)
-    assert text.startswith("run run-1: partial: 1 of 2 points failed")
-    assert "failed points: 0002: " in text
-    assert text.endswith(f"logs: {directory.logs}")
+    cause = (directory.manifest() or {})["points_failed"][0]["reason"]
+    assert text == (
+        "run run-1: partial: 1 of 2 points failed, 1 are good; failed points: 0002: "
+        f"{cause}; logs: {directory.logs}"
+    )
 
 
 def test_every_cause_of_a_failure_is_told_once(directory: RunDirectory) -> None:
     """Four causes at most, each with its points, and what was odd beside them."""
-    causes = ["dead", "mute", "dead", *("not run: dead",) * 13, "a", "b", "c"]
+    causes = ["dead", "mute", "dead", *("not run: dead",) * 13, "not run: a", "b", "c", "d"]
     failed = [{"id": f"{n:04}", "reason": cause} for n, cause in enumerate(causes, 1)]
     content = {**(directory.manifest() or {}), "points_failed": failed, "remarks": ["odd"]}
     directory.manifest_path.write_text(json.dumps(content))
     first, *others = run_result.failure(directory).partition("failed points: ")[2].split("; ")
-    assert first == "0001, 0003: dead"
+    assert first.startswith("0001, 0003 (so 0004, 0005, ")
+    assert first.endswith("0014, 0015 and 1 more not run): dead")
     assert others[0] == "0002: mute"
-    assert others[1].endswith("0014, 0015 and 1 more: not run: dead")
-    assert others[2:5] == ["0017: a", "and 2 more causes", "remark: odd"]
+    assert others[1:5] == ["0017: not run: a", "0018: b", "and 2 more causes", "remark: odd"]
     assert run_result.summary(directory)["run"]["remarks"] == ["odd"]
 
 
