@@ -50,7 +50,8 @@ def test_golden_command() -> None:
     """The whole command of a guest with one device, word for word."""
     assert " ".join(_argv()) == (
         "/usr/bin/qemu-system-x86_64 -name guest=guest-1,debug-threads=on "
-        "-machine q35,memory-backend=mem0 -accel tcg,thread=multi -cpu max,la57=off "
+        "-machine q35,memory-backend=mem0 "
+        "-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off "
         "-smp 2 -m 64M -object memory-backend-memfd,id=mem0,size=64M,share=on "
         "-nodefaults -no-user-config -display none -no-reboot "
         "-serial file:/run/serial.log -qmp unix:/run/qmp,server=on,wait=off "

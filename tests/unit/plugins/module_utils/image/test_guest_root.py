@@ -96,6 +96,14 @@ def test_masks_are_links_to_dev_null(root: Path) -> None:
     assert not needed & set(CUSTOMISATION.masked_units)
 
 
+def test_a_command_of_debians_is_replaced_not_added_to() -> None:
+    """A drop-in that names a command clears the list first: else both would run."""
+    drop_ins = [text for name, text in CUSTOMISATION.files.items() if ".service.d/" in name]
+    replacing = [text for text in drop_ins if "\nExecStart=-" in text]
+    assert replacing
+    assert all("\nExecStart=\nExecStart=-" in text for text in replacing)
+
+
 def test_dressing_twice_is_dressing_once(root: Path) -> None:
     """The customisation can be repeated on its own result."""
     dress(root)
