@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import agent_connection, executor
@@ -81,6 +82,16 @@ def job(root: Path, whole_plan: dict[str, Any], *, fio: str) -> executor.Job:
         },
         agent_source=agent_connection.agent_source(),
     )
+
+
+def launching(start: Callable[..., Any]) -> Callable[..., Any]:
+    """A stand-in for launch_guest: what ``start`` returns is up as soon as it is waited for."""
+
+    def launch(spec: dict[str, Any], **more: Any) -> Any:
+        guest = start(spec, **more)
+        return SimpleNamespace(wait=lambda: guest, check=lambda: None, stop=guest.stop)
+
+    return launch
 
 
 def wait_until(condition: Callable[[], Any], deadline_s: float = 30.0) -> None:

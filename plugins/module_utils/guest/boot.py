@@ -64,8 +64,8 @@ class Boot:
         """The guest's name, as every message begins."""
         return str(self.spec["name"])
 
-    def run(self, deadline_s: float) -> RunningGuest:
-        """Return the running guest; see :func:`guest.start_guest`."""
+    def launch(self, deadline_s: float) -> tuple[RunningGuest, float]:
+        """Return the guest as soon as its QEMU runs, and when that was started (monotonic)."""
         require_startable(self.spec, self.directory, self.image, self._keys, self.sockets)
         made: dict[str, Backend] = {}
         try:
@@ -87,14 +87,16 @@ class Boot:
         """The lab's keys: ``<root>/keys``, where the image is ``<root>/images/<name>``."""
         return LabKeys(Path(self.image["directory"]).parent.parent / "keys")
 
-    def _launch(self, made: dict[str, Backend], deadline_s: float) -> RunningGuest:
+    def _launch(self, made: dict[str, Backend], deadline_s: float) -> tuple[RunningGuest, float]:
         for _ in range(_PORT_TRIES):
             port = free_port()
             started = time.monotonic()
             running = self._start_qemu(made, port)
             try:
                 if self._await_qmp(running, started, deadline_s):
-                    return self._finish(running, started, deadline_s)
+                    if running.qmp is not None:
+                        running.threads = pin_threads(self.spec, running.qmp)
+                    return running, started
             except BaseException:
                 running.stop()
                 raise
@@ -155,7 +157,7 @@ class Boot:
         """Return True with the control session open; False when the port was taken."""
         for _ in self._until(running, started, deadline_s, "QEMU's control socket"):
             try:
-                self._require_no_trouble(running)
+                self.require_no_trouble(running)
             except GuestError:
                 if _PORT_TAKEN in processes.log_tail(running.process.log):
                     return False
@@ -166,9 +168,8 @@ class Boot:
             time.sleep(_POLL_S)
         raise AssertionError("unreachable")
 
-    def _finish(self, running: RunningGuest, started: float, deadline_s: float) -> RunningGuest:
-        if running.qmp is not None:
-            running.threads = pin_threads(self.spec, running.qmp)
+    def finish(self, running: RunningGuest, started: float, deadline_s: float) -> RunningGuest:
+        """Return the guest once a login has worked."""
         self._await_banner(running, started, deadline_s)
         self._log_in(running, started, deadline_s)
         running.boot_s = round(time.monotonic() - started, 3)
@@ -182,7 +183,7 @@ class Boot:
                 if watch.seen(_POLL_S):
                     return
                 if time.monotonic() - looked >= _STATUS_EVERY_S:
-                    self._require_no_trouble(running)
+                    self.require_no_trouble(running)
                     looked = time.monotonic()
 
     def _log_in(self, running: RunningGuest, started: float, deadline_s: float) -> None:
@@ -190,7 +191,7 @@ class Boot:
         try:
             running.ssh.login(left)
         except SshError as error:
-            self._require_no_trouble(running)
+            self.require_no_trouble(running)
             raise GuestError(self._with_logs(running, str(error))) from error
 
     def _until(
@@ -199,13 +200,14 @@ class Boot:
         """Yield until the deadline, then raise with all that is known."""
         while time.monotonic() - started < deadline_s:
             yield
-        self._require_no_trouble(running)
+        self.require_no_trouble(running)
         waited = time.monotonic() - started
         raise GuestError(
             self._with_logs(running, f"waited {waited:.0f} s in vain for {awaited}; QEMU runs")
         )
 
-    def _require_no_trouble(self, running: RunningGuest) -> None:
+    def require_no_trouble(self, running: RunningGuest) -> None:
+        """Raise the GuestError of a guest with which something is wrong."""
         trouble = find_trouble(running.process, running.qmp, running.serial_log)
         if trouble:
             raise GuestError(self._with_logs(running, trouble))

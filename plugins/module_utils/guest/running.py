@@ -228,10 +228,17 @@ def start_guest(
         GuestError: with what was awaited, how long, and where the logs are.
     """
     # Imported late: the way there needs the class above.
-    from ansible_collections.nvmelab.bench.plugins.module_utils.guest.boot import (  # noqa: PLC0415
-        Boot,
+    from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import (  # noqa: PLC0415
+        launch_guest,
     )
 
-    return Boot(spec, Path(directory), image, qemu, accelerator, dict(sockets or {})).run(
-        deadline_s
+    starting = launch_guest(
+        spec,
+        directory=directory,
+        image=image,
+        qemu=qemu,
+        accelerator=accelerator,
+        deadline_s=deadline_s,
+        sockets=sockets,
     )
+    return starting.wait()

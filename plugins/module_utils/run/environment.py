@@ -97,6 +97,7 @@ class Environment(ABC):
 
     def _new_connection(self) -> AgentConnection:
         settings = self.settings
+        settings.say(f"starting the agent of {self.name}")
         log_path = settings.directory.logs / f"{self.name}.agent.log"
         connection = AgentConnection(
             self.agent_argv(), source=settings.agent_source, log_path=log_path

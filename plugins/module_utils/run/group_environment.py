@@ -3,15 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Several guests, served by the same storage targets, as one place: all of them drive each point.
 
-They are up together or not at all, as a point needs them all.
+They are up together or not at all, as a point needs them all. They boot at once as far as the
+host has CPUs for them: more would only make each boot longer, towards its deadline.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Mapping
+import os
+from typing import Any, Mapping, Sequence
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import guests_of
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_environment
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import (
     Environment,
     EnvironmentLostError,
@@ -44,10 +48,31 @@ class GroupEnvironment(Environment):
         return [seconds for member in self._members.values() for seconds in member.boots_s]
 
     def start(self) -> None:
-        """Start the targets, then one guest after the other."""
+        """Start the targets, then the guests."""
         sockets = self._first.start_targets()
+        for members in shifts(list(self._members.values()), len(os.sched_getaffinity(0))):
+            self._boot(members, sockets)
         for member in self._members.values():
-            member.boot(sockets)
+            member.prepare()
+
+    def _boot(self, members: Sequence[GuestEnvironment], sockets: Mapping[str, str]) -> None:
+        """Boot some of the guests at once; one that fails ends the wait for the others.
+
+        On a busy host each then takes as long as all would in turn, and may.
+        """
+        deadline_s = guest_environment.BOOT_S * len(members)
+        try:
+            for member in members:
+                member.launch(sockets, deadline_s=deadline_s)
+            self.settings.say(f"booting {', '.join(member.name for member in members)}")
+            for member in members:
+                member.await_login()
+        except NvmelabError as error:
+            others = [str(found) for m in members if (found := m.starting_trouble())]
+            if not others:
+                raise
+            causes = "; ".join([str(error), *others])
+            raise EnvironmentLostError(causes, log=error.log) from error
 
     def stop(self) -> None:
         """Stop the last guest first, and the targets after all of them."""
@@ -99,3 +124,17 @@ class GroupEnvironment(Environment):
     def agent_argv(self) -> list[str]:
         """Return the command that starts the first guest's agent."""
         return self._first.agent_argv()
+
+
+def shifts(members: Sequence[GuestEnvironment], cpus: int) -> list[list[GuestEnvironment]]:
+    """Return the guests in groups whose vCPUs are no more than the host's, or one guest each."""
+    groups: list[list[GuestEnvironment]] = []
+    free = 0
+    for member in members:
+        wanted = member.spec["guest"].get("vcpus", 1)
+        if wanted > free or not groups:
+            groups.append([])
+            free = cpus
+        groups[-1].append(member)
+        free -= wanted
+    return groups

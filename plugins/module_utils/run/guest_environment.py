@@ -8,14 +8,10 @@ from __future__ import annotations
 import contextlib
 import signal
 from dataclasses import replace
-from typing import Any, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest import boot as guest_boot
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import (
-    RunningGuest,
-    start_guest,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     guest_payload,
@@ -29,9 +25,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Tar
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.targets import Targets
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.user_space import UserSpaceDevices
 
-# guest imports this when it is called. By then the archive that Ansible sent the modules in is
-# gone, so it has to be loaded now.
-LOADED_EARLY = (guest_boot,)
+if TYPE_CHECKING:
+    from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import RunningGuest
+    from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import StartingGuest
+
+# From QEMU's start to the first login, on a host that is busy with other things.
+BOOT_S = 120.0
 
 
 class GuestEnvironment(Environment):
@@ -40,6 +39,7 @@ class GuestEnvironment(Environment):
     def __init__(self, name: str, spec: Mapping[str, Any], settings: Settings) -> None:
         super().__init__(name, spec, settings)
         self._targets = Targets(settings)
+        self._starting: Optional[StartingGuest] = None
         self._guest: Optional[RunningGuest] = None
         self._user_space: Optional[UserSpaceDevices] = None
         payload = settings.capabilities.get("guest_payload") or {}
@@ -53,7 +53,9 @@ class GuestEnvironment(Environment):
 
     def start(self) -> None:
         """Start the targets, then the guest that attaches to them."""
-        self.boot(self.start_targets())
+        self.launch(self.start_targets())
+        self.await_login()
+        self.prepare()
 
     def start_targets(self) -> dict[str, str]:
         """Start the targets; the path of each export's socket."""
@@ -62,25 +64,42 @@ class GuestEnvironment(Environment):
         self._targets.start(self.spec["targets"])
         return self._targets.sockets()
 
-    def boot(self, sockets: Mapping[str, str]) -> None:
-        """Start the guest, which attaches to the sockets."""
+    def launch(self, sockets: Mapping[str, str], *, deadline_s: float = BOOT_S) -> None:
+        """Start the guest's QEMU, which attaches to the sockets."""
         settings, guest = self.settings, self.spec["guest"]
         settings.say(f"booting {guest['name']}")
-        self._guest = start_guest(
+        self._starting = launch_guest(
             guest,
             directory=settings.directory.path,
             image=settings.capabilities["guest_image"],
             qemu=settings.capabilities["qemu"],
             accelerator=settings.accelerator,
+            deadline_s=deadline_s,
             sockets=sockets,
         )
-        self.boots_s.append(self._guest.boot_s)
-        self._prepare(self._guest)
 
-    def _prepare(self, guest: RunningGuest) -> None:
+    def await_login(self) -> None:
+        """Wait for the guest that was launched."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            self._guest = starting.wait()
+            self.boots_s.append(self._guest.boot_s)
+
+    def starting_trouble(self) -> Optional[NvmelabError]:
+        """Return what is wrong already with the guest that is still to be waited for, if it is."""
+        try:
+            if self._starting:
+                self._starting.check()
+        except NvmelabError as error:
+            return error
+        return None
+
+    def prepare(self) -> None:
         """Bring what the guest has not of its own, and take its devices for programs."""
+        guest = self._running_guest()
         payload = self.settings.capabilities.get("guest_payload")
         if payload:
+            self.settings.say(f"bringing builds into {guest.name}")
             try:
                 programs = self.spec["guest"].get("programs", ())
                 guest_payload.send(payload, guest.ssh, programs=programs)
@@ -88,6 +107,7 @@ class GuestEnvironment(Environment):
                 raise EnvironmentLostError(
                     f"{self.name}: the builds of guest_prefixes are not in the guest: {error}"
                 ) from error
+        self.settings.say(f"preparing {guest.name}")
         self._user_space = UserSpaceDevices(guest, self.spec["guest"])
         self._user_space.take()
 
@@ -96,12 +116,13 @@ class GuestEnvironment(Environment):
         self._targets.send(signal.SIGCONT)
         with contextlib.ExitStack() as stack:  # each is stopped, whatever the others raise
             stack.callback(self._targets.stop)
-            if self._guest:
-                stack.callback(self._guest.stop)
+            for guest in (self._starting, self._guest):
+                if guest:
+                    stack.callback(guest.stop)
             if self._user_space:
                 stack.callback(self._give_back, self._user_space)
             stack.callback(super().stop)
-        self._guest, self._user_space = None, None
+        self._starting, self._guest, self._user_space = None, None, None
 
     def _give_back(self, devices: UserSpaceDevices) -> None:
         odd = devices.give_back()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from run_fakes import fake_fio, job, plan, point
+from run_fakes import fake_fio, job, launching, plan, point
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import GuestError
@@ -71,7 +71,7 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGuests:
     fakes = FakeGuests(fake_fio(tmp_path))
     # In a guest fio is called by its name.
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(guest_environment, "start_guest", fakes.start)
+    monkeypatch.setattr(guest_environment, "launch_guest", launching(fakes.start))
     return fakes
 
 
@@ -144,16 +144,25 @@ def test_a_device_that_was_not_taken_fails_its_stacks_points_only(
 def test_a_payloads_fio_drives_all_points_of_guests(
     tmp_path: Path, guests: FakeGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sent after each boot, called by its own path; the host's points keep the host's fio."""
+    """Sent after each boot, called by its own path; the host's points keep the host's fio.
+
+    Of its other programs those are sent that the guest uses, as the plan says.
+    """
     sent: list[Any] = []
-    monkeypatch.setattr(guest_payload, "send", lambda payload, _: sent.append(payload["paths"]))
+
+    def send(payload: Any, _ssh: Any, *, programs: Any) -> None:
+        sent.append((payload["paths"], list(programs)))
+
+    monkeypatch.setattr(guest_payload, "send", send)
     (tmp_path / "build").mkdir()
     built = fake_fio(tmp_path / "build")
-    payload = {"paths": ["/b"], "fio": {"path": built}, "programs": {}}
-    made = job(tmp_path / "root", plan(point(1, "guest-1"), point(2)), fio=fake_fio(tmp_path))
+    payload = {"paths": ["/b"], "fio": {"path": built}, "programs": {"perf": {"path": "/p"}}}
+    whole = plan(point(1, "guest-1"), point(2))
+    whole["environments"]["guest-1"]["guest"]["programs"] = ["perf"]
+    made = job(tmp_path / "root", whole, fio=fake_fio(tmp_path))
     made = dataclasses.replace(made, capabilities={**made.capabilities, "guest_payload": payload})
     assert executor.execute(made) == "complete"
-    assert sent == [["/b"]]
+    assert sent == [(["/b"], ["perf"])]
     records = [json.loads(made.directory.record_path(one).read_text()) for one in ("0001", "0002")]
     assert [record["argv"][0] for record in records] == [built, f"{tmp_path}/fio"]
 

@@ -20,6 +20,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     agent_connection,
     executor,
+    group_environment,
     guest_environment,
     sweep,
 )
@@ -33,12 +34,34 @@ class FakeGuests:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.cpus = 8
+        self.deadlines_s: list[float] = []
         self.dead: set[str] = set()
+        self.dead_while_booting: set[str] = set()
 
-    def start(self, spec: dict[str, Any], **_: Any) -> Any:
-        """Stand in for start_guest."""
+    def launch(self, spec: dict[str, Any], *, deadline_s: float, **_: Any) -> Any:
+        """Stand in for launch_guest."""
         name = spec["name"]
-        self.calls.append(f"boot {name}")
+        self.calls.append(f"launch {name}")
+        self.deadlines_s.append(deadline_s)
+        return SimpleNamespace(
+            wait=lambda: self._wait(spec),
+            check=lambda: self._check_boot(name),
+            stop=lambda: self.calls.append(f"stop {name}"),
+        )
+
+    def _check_boot(self, name: str) -> None:
+        if name in self.dead_while_booting:
+            raise GuestError(f"{name}: the guest's kernel panicked")
+
+    def _wait(self, spec: dict[str, Any]) -> Any:
+        name = spec["name"]
+        self.calls.append(f"wait {name}")
+        try:
+            self._check_boot(name)
+        except GuestError:
+            self.calls.append(f"stop {name}")  # as the real one does
+            raise
         argv = ["env", f"GUEST={name}", *agent_connection.local_argv("fio", "test")]
         return SimpleNamespace(
             name=name,
@@ -63,7 +86,8 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGuests:
     """Guests without QEMU."""
     fakes = FakeGuests()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(guest_environment, "start_guest", fakes.start)
+    monkeypatch.setattr(guest_environment, "launch_guest", fakes.launch)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(fakes.cpus)))
     return fakes
 
 
@@ -108,8 +132,58 @@ def test_all_guests_drive_a_point_and_the_row_is_their_sum(run: Run, guests: Fak
     assert [part["guest"] for part in record["parts"]] == list(NAMES)
     assert record["start_s"] >= 0
     assert guests.calls == [
-        *(f"boot {name}" for name in NAMES),
+        *(f"launch {name}" for name in NAMES),
+        *(f"wait {name}" for name in NAMES),
         *(f"stop {name}" for name in reversed(NAMES)),
+    ]
+
+
+def test_guests_boot_at_once_as_far_as_there_are_cpus(run: Run, guests: FakeGuests) -> None:
+    """Three guests of one vCPU on two CPUs: two are waited for together, the third comes after."""
+    guests.cpus = 2
+    manifest, _ = run(group_point(1))
+    assert manifest["state"] == "complete", manifest["reason"]
+    assert guests.calls[:6] == [
+        *("launch group_1", "launch group_2", "wait group_1", "wait group_2"),
+        *("launch group_3", "wait group_3"),
+    ]
+    # As long as those that boot at once would have had in turn.
+    assert guests.deadlines_s == [240.0, 240.0, 120.0]
+    assert manifest["durations_s"]["guest_boot_count"] == 3
+
+
+def test_of_guests_that_fail_at_once_each_is_named(run: Run, guests: FakeGuests) -> None:
+    """The second is waited for, the third is only asked; both are named, and all are stopped."""
+    guests.dead_while_booting = {"group_2", "group_3"}
+    manifest, _ = run(group_point(1))
+    (failed,) = manifest["points_failed"]
+    assert failed["reason"] == (
+        "group_2: the guest's kernel panicked; group_3: the guest's kernel panicked"
+    )
+    assert sorted(call for call in guests.calls if call.startswith("stop")) == [
+        f"stop {name}" for name in NAMES
+    ]
+
+
+def test_the_first_guest_that_fails_is_the_only_cause(run: Run, guests: FakeGuests) -> None:
+    """The others are well: they are stopped, not waited for, and not named."""
+    guests.dead_while_booting = {"group_1"}
+    manifest, _ = run(group_point(1))
+    (failed,) = manifest["points_failed"]
+    assert failed["reason"] == "group_1: the guest's kernel panicked"
+    assert "wait group_2" not in guests.calls
+    assert {"stop group_2", "stop group_3"} <= set(guests.calls)
+
+
+def test_a_guest_with_more_vcpus_than_the_host_boots_alone() -> None:
+    """Sums never pass the CPUs, except where one guest alone does."""
+
+    def member(vcpus: int) -> Any:
+        return SimpleNamespace(spec={"guest": {"vcpus": vcpus}})
+
+    groups = group_environment.shifts([member(n) for n in (1, 2, 1, 6, 2, 2)], 4)
+    assert [[m.spec["guest"]["vcpus"] for m in group] for group in groups] == [
+        *([1, 2, 1], [6], [2, 2]),
     ]
 
 
@@ -169,11 +243,12 @@ def test_a_guest_that_says_nothing_is_named(
 ) -> None:
     """An agent that never answers costs all guests, as they go up and down together."""
     monkeypatch.setattr(sweep, "ANSWER_S", 0.5)
+    monkeypatch.setattr(agent_connection, "CLOSE_S", 0.3)
     mute = "case $GUEST in group_2) kill -STOP $PPID; sleep 1;; esac"
     manifest, _ = run(group_point(1, limit_s=1.0), then=mute)
     (failed,) = manifest["points_failed"]
     assert failed["reason"].startswith("group_2: no word from the agent for")
-    assert guests.calls[3:] == [f"stop {name}" for name in reversed(NAMES)]
+    assert guests.calls[6:] == [f"stop {name}" for name in reversed(NAMES)]
 
 
 def test_the_death_of_one_guest_is_the_points_cause(
