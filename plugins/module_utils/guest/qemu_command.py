@@ -80,10 +80,18 @@ def qemu_argv(
         *_root_disk(files),
         *_network(ssh_port),
         *_panic(qemu),
-        *(["-device", "intel-iommu"] if spec.get("iommu") else []),
+        *_iommu(spec),
         *_devices(spec, qemu, files),
         *_kernel(spec, files),
     ]
+
+
+def _iommu(spec: Mapping[str, Any]) -> list[str]:
+    """Return the guest's IOMMU; what it maps has to be told to who serves a device from outside."""
+    if not spec.get("iommu"):
+        return []
+    is_served = any(device["model"] == "vfio-user-pci" for device in spec["devices"])
+    return ["-device", "intel-iommu,caching-mode=on" if is_served else "intel-iommu"]
 
 
 def _require_distinct(spec: Mapping[str, Any]) -> None:

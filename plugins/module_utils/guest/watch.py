@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -13,13 +14,16 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import Qmp
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import (
     Process,
     exit_reason,
-    log_end,
+    log_tail,
     wait,
 )
 
 # A panic with its registers and traces fits in this many bytes, and its last line names it again.
 _TAIL_BYTES = 32768
 _DYING_S = 2.0
+# What QEMU writes after "hardware error": each vCPU's registers, some 100 lines.
+_DUMP_LINES = 1000
+_REGISTERS = re.compile(r"CPU #\d+:|\w+ ?=\s*[0-9a-f]{4}")
 _PANIC = "Kernel panic - not syncing"
 # Every other run state of QEMU is a passing one of start, migration or debugging.
 _BAD_STATES = ("io-error", "internal-error", "guest-panicked", "shutdown", "watchdog")
@@ -41,9 +45,15 @@ def find_trouble(
     if panic:
         return f"the guest's kernel panicked: {panic}"
     if ended:
-        said = log_end(process.log, 2)
+        said = _last_words(process.log)
         return f"QEMU {ended}" + (f": {said}" if said else " and said nothing")
     return _qmp_trouble(process, qmp, paused_by_us=paused_by_us) if qmp else None
+
+
+def _last_words(log: str) -> str:
+    """Return the end of QEMU's log in one line; the registers that follow a cause are none."""
+    told = [line for line in log_tail(log, _DUMP_LINES).splitlines() if not _REGISTERS.match(line)]
+    return " | ".join(told[-2:])
 
 
 def panic_line(serial_log: Union[str, os.PathLike[str]]) -> Optional[str]:

@@ -60,7 +60,7 @@ def test_kernel_arguments_of_the_guest() -> None:
     assert guest["kernel_args"] == ["nvme.poll_queues=2"]
     vfio = TAKEN.replace("uio_pci_generic", "vfio-pci")
     guest = made(vfio, head=head)["environments"]["guest-1"]["guest"]
-    assert guest["kernel_args"] == ["nvme.poll_queues=2", "intel_iommu=on"]
+    assert guest["kernel_args"] == ["nvme.poll_queues=2", "intel_iommu=on", "iommu=pt"]
     assert guest["iommu"] is True
 
 

@@ -281,6 +281,23 @@ def test_a_log_that_tells_of_a_panic_is_read_from_its_end(tmp_path: Path) -> Non
     ) == ("the guest's kernel panicked: [ 1.0] Kernel panic - not syncing: here")
 
 
+def test_registers_are_not_the_cause(tmp_path: Path) -> None:
+    """QEMU 11.1 says why it aborts, and then a hundred lines of registers."""
+    log = tmp_path / "qemu.log"
+    registers = "".join(
+        [
+            "CPU #0:\nRAX=0000000086000000 RBX=ffff888003dae000\nR8 =ffff8880055d8560\n",
+            "ES =0000 0000000000000000 00000000\nGDT=     fffffe0000001000 0000007f\n",
+            *(f"YMM{n:02}=0000000000000000 0000000000000000\n" for n in range(16)),
+        ]
+    )
+    log.write_text(f"qemu: hardware error: vfio: DMA mapping failed\n{registers}")
+    gone = processes.Process("q", os.getpid(), 0, (), str(log))
+    found = guest_boot.find_trouble(gone, None, tmp_path / "serial.log")
+    assert found is not None
+    assert found.endswith(": qemu: hardware error: vfio: DMA mapping failed")
+
+
 def test_the_record_tells_the_whole_command(lab: Lab) -> None:
     """From the record alone the guest can be started again by hand."""
     running = lab.start()

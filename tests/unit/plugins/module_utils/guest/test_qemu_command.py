@@ -85,6 +85,17 @@ def test_kernel_arguments_and_an_iommu_of_a_guest() -> None:
         _argv(spec, files=replace(FILES, kernel=None))
 
 
+def test_a_device_from_outside_is_told_what_the_iommu_maps() -> None:
+    """Without caching-mode QEMU 11.1 ends: "vfio: DMA mapping failed, unable to continue"."""
+    spec = guest_spec(device(model="vfio-user-pci", backend=None), iommu=True)
+    files = GuestFiles("/d", "/s", "/q", "/k", sockets={"disk": "/v"})
+    argv = _argv(spec, files=files)
+    assert "intel-iommu,caching-mode=on" in argv
+    # In front of the devices behind it.
+    served = next(word for word in argv if "vfio-user-pci" in word)
+    assert argv.index("intel-iommu,caching-mode=on") < argv.index(served)
+
+
 def test_an_image_without_a_kernel_boots_by_firmware() -> None:
     """The root disk gets a boot index only where no kernel has it already."""
     files = GuestFiles(disk="/d", serial_log="/s", qmp_socket="/q")
