@@ -171,6 +171,12 @@ def is_alive(process: Process) -> bool:
     )
 
 
+def is_stopped(process: Process) -> bool:
+    """Return whether this very process is held by a signal such as SIGSTOP, until SIGCONT."""
+    fields = _stat(process.pid)
+    return bool(fields and int(fields[19]) == process.start_ticks and fields[0] == "T")
+
+
 def exit_reason(process: Process) -> Optional[str]:
     """Return how a process ended, e.g. ``was killed by SIGKILL``; None while it runs.
 

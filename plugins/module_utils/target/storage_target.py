@@ -64,15 +64,22 @@ class RunningTarget:
         return list(self.process.argv)
 
     def check(self) -> None:
-        """Return when the target runs and its sockets are there.
+        """Return when the target runs and its sockets are there; not for one that was set aside.
 
         Raises:
-            TargetError: how it ended, with the end of its log; or the socket that is gone.
+            TargetError: how it ended, with the end of its log; that it is held; or the socket that
+                is gone.
         """
         ended = processes.exit_reason(self.process)
         if ended:
             raise TargetError(
                 f"{self.name}: {self.kind} {ended}: {self._last_words(3)}",
+                log=self.process.log,
+            )
+        if processes.is_stopped(self.process):  # whoever waits for it would be blamed
+            raise TargetError(
+                f"{self.name}: {self.kind} (pid {self.process.pid}) is held by a signal such as "
+                "SIGSTOP and answers nobody",
                 log=self.process.log,
             )
         for export, path in self.sockets.items():

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +216,19 @@ def test_a_stale_listener_socket_of_ours_is_removed_first(lab: Lab) -> None:
     assert Path(target.sockets["disk"]).exists()
     again = lab.start(_spec("spdk-nvmf-tgt"))
     again.stop()
+    target.stop()
+    assert lab.left() == []
+
+
+def test_a_target_that_is_held_is_the_cause(lab: Lab) -> None:
+    """Held by SIGSTOP it answers nobody: guest and fio would be blamed. It ends all the same."""
+    target = lab.start(_spec("spdk-nvmf-tgt"))
+    os.kill(target.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, target.process.pid, os.WSTOPPED | os.WNOWAIT)
+    with pytest.raises(TargetError, match=r"spdk-nvmf-tgt \(pid \d+\) is held by a signal"):
+        target.check()
+    os.kill(target.process.pid, signal.SIGCONT)
+    target.check()
     target.stop()
     assert lab.left() == []
 
