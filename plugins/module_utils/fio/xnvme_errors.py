@@ -13,7 +13,11 @@ import os
 import re
 from typing import Optional
 
-_OPEN = re.compile(r"(\S+): failed retrieving device handle, errno: (\d+)")
+# In fio's main process, and in the thread of a job.
+_OPEN = re.compile(
+    r"(?:(\S+): failed retrieving device handle, errno: "
+    r"|_dev_open\((\S+)\): xnvme_dev_open\(\), err\()(\d+)"
+)
 _MEANINGS = {
     2: "there is no such device",
     6: "there is no such device, or xNVMe has not that backend",
@@ -30,7 +34,9 @@ def meaning(stderr: str) -> Optional[str]:
     """Return the cause of a failure of the engine xnvme; None where it says nothing of one."""
     opening = _OPEN.search(stderr)
     if opening:
-        number = int(opening[2])
-        text = f"xnvme cannot open {opening[1]}: {os.strerror(number)} (errno {number})"
+        number = int(opening[3])
+        text = (
+            f"xnvme cannot open {opening[1] or opening[2]}: {os.strerror(number)} (errno {number})"
+        )
         return f"{text}: {_MEANINGS[number]}" if number in _MEANINGS else text
     return next((cause for words, cause in _OTHERS if words in stderr), None)

@@ -77,6 +77,12 @@ def _xnvme(options: Mapping[str, fio_options.Value], stack: Stack) -> Iterator[F
     backend = options.get("xnvme_be")
     path = ("engine", "xnvme_be")
     if stack.driver in USER_SPACE_DRIVERS:
+        if stack.driver == "vfio-pci" and stack.transport == "vfio-user":
+            # Seen with SPDK v25.05: "hit max regions 64", fio: "xnvme_dev_open(), err(22)".
+            message = (
+                "found vfio-pci with engine xnvme over vfio-user: uPCIe maps its memory in 512"
+            )
+            yield Fault(("driver",), f"{message} pieces, SPDK takes 64; wanted uio_pci_generic")
         if backend not in (None, *OWN_DRIVERS):
             message = f"{not_allowed(str(backend), OWN_DRIVERS)} (with driver: {stack.driver})"
             yield Fault(path, message)

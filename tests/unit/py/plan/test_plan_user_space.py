@@ -194,6 +194,11 @@ def test_a_client_that_the_guest_cannot_have(changes: dict[str, Any], reason: st
             BIG,
             "driver: found 'uio_pci_generic'; allowed: virtio_blk (with model: virtio-blk)",
         ),
+        (
+            VFIO_USER.replace("driver: nvme", "driver: vfio-pci\n    engine: {ioengine: xnvme}"),
+            BIG,
+            "driver: found vfio-pci with engine xnvme over vfio-user: uPCIe maps its memory in 512",
+        ),
         (NVME, HEAD + "guest: {poll_queues: -1}\n", "guest.poll_queues: found -1"),
     ],
 )
@@ -208,7 +213,8 @@ def test_what_is_equal_or_concerns_no_device_is_no_fault() -> None:
     """Options that nvmelab would set, xNVMe on a device of the kernel, no device."""
     example(with_engine("ioengine: xnvme, thread: 1, xnvme_dev_nsid: 1"), head=BIG)
     example(with_engine("ioengine: xnvme, xnvme_async: io_uring", NVME + ENGINE), head=HEAD)
-    example(VFIO_USER.replace("driver: nvme", "driver: vfio-pci\n" + ENGINE), head=BIG)
+    example(VFIO_USER.replace("driver: nvme", "driver: uio_pci_generic\n" + ENGINE), head=BIG)
+    example(TAKEN.replace("uio_pci_generic", "vfio-pci"), head=BIG)
     example(GUEST_NULL, head=HEAD)
 
 

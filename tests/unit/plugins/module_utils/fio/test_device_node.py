@@ -66,6 +66,10 @@ def test_what_the_engines_cannot_do_without() -> None:
             "x\n0000:01:00.0: failed retrieving device handle, errno: 5\ny",
             "xnvme cannot open 0000:01:00.0: Input/output error (errno 5)",
         ),
+        (
+            "ioeng->_dev_open(0000:00:10.0): xnvme_dev_open(), err(22)\nfio: io engine xnvme init",
+            "xnvme cannot open 0000:00:10.0: Invalid argument (errno 22)",
+        ),
         ("ioeng->init(): --thread=1 is required", "the engine xnvme needs thread=1"),
         ("fio: io_u error on file /dev/nvme0n1", None),
         ("", None),
