@@ -98,8 +98,21 @@ def test_missing_or_broken_fio_is_told_at_once(
     assert said in connect(str(path)).event(deadline_s=30)["fio_error"]
 
 
-def test_fio_that_hangs_is_ended_with_all_its_jobs(connect: Connect, tmp_path: Path) -> None:
+def altered_source(*changes: tuple[str, str]) -> str:
+    """The agent with other words in place of some that it has once."""
+    source = agent_connection.agent_source()
+    for real, ours in changes:
+        assert source.count(real) == 1
+        source = source.replace(real, ours)
+    return source
+
+
+def test_fio_that_hangs_is_ended_with_all_its_jobs(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the limit fio and a job in a session of its own are gone, and the event says why."""
+    source = altered_source(("TERM_S = 5.0", "TERM_S = 0.3"))
+    monkeypatch.setattr(agent_connection, "agent_source", lambda: source)
     pids = tmp_path / "pids"
     job = f"setsid sh -c 'trap \"\" TERM; echo $$ >> {pids}; sleep 300'"
     fio = fake_fio(tmp_path, f"trap '' TERM; echo $$ >> {pids}; {job} & wait; sleep 300")
@@ -116,10 +129,10 @@ def test_fio_that_hangs_is_ended_with_all_its_jobs(connect: Connect, tmp_path: P
 def test_fio_that_cannot_be_killed_is_told_with_its_pids(tmp_path: Path) -> None:
     """Such a process waits in the kernel for its device; the agent does not wait with it."""
     fio = fake_fio(tmp_path, "trap '' TERM; sleep 300")
-    source = agent_connection.agent_source()
-    for real, ours in (("os.kill(pid, signal.SIGKILL)", "pass"), ("TERM_S = 5.0", "TERM_S = 0.1")):
-        assert source.count(real) == 1
-        source = source.replace(real, ours)
+    immortal = ("os.kill(pid, signal.SIGKILL)", "pass")
+    source = altered_source(
+        immortal, ("TERM_S = 5.0", "TERM_S = 0.1"), ("KILL_S = 1.0", "KILL_S = 0.3")
+    )
     argv = agent_connection.local_argv(fio, "run-of-a-test")
     agent = AgentConnection(argv, source=source, log_path=tmp_path / "agent.log")
     agent.event(deadline_s=30)
