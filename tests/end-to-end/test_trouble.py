@@ -245,6 +245,6 @@ def test_named_stack_that_cannot_run_is_a_failure(lab: Lab, tiny_run: dict[str, 
                     "spdk-vfio-user", "-e", f"nvmelab_root={lab.root}")
     )  # fmt: skip
     assert done.returncode == 2, done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    assert "spdk-vfio-user: QEMU" in line
+    line = done.stderr.splitlines()[-1]
+    assert "spdk-vfio-user: " in line
     assert "has no device vfio-user-pci" in line
