@@ -18,6 +18,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment impo
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_environment import (
     HostEnvironment,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_host
 
 
 def test_an_agent_that_cannot_be_ended_leaves_no_target_and_no_file(
@@ -33,6 +34,8 @@ def test_an_agent_that_cannot_be_ended_leaves_no_target_and_no_file(
         raise OSError("the agent's pipe")
 
     monkeypatch.setattr(targets, "start_target", start)
+    # Nothing is started that would want some.
+    monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
     monkeypatch.setattr(Environment, "stop", refuse)
     settings = Settings(RunDirectory(tmp_path), {}, "none", "", say=lambda _: None)
     files = [
