@@ -12,8 +12,8 @@ from bench_lab import Lab
 from lab_fakes import device, guest_spec
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.boot import GuestError
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 
 
@@ -23,14 +23,14 @@ def test_a_real_guest_boots_finds_its_devices_and_names_its_panic(
     """Debian under QEMU: each device at its address; a crash of the kernel is a named panic."""
     capabilities = probe(lab.root, wanted_accelerator="tcg")
     devices = [device("a", 16, "nvme"), device("b", 20, "virtio-blk", iothreads=1)]
-    running = guest.start_guest(
+    running = launch_guest(
         guest_spec(*devices, memory_mib=512),
         directory=tmp_path / "run",
         image=capabilities["guest_image"],
         qemu=capabilities["qemu"],
         accelerator="tcg",
         deadline_s=300,
-    )
+    ).wait()
     try:
         ask = running.ssh.argv("lspci -Dmmn -s 10.0; lspci -Dmmn -s 14.0; cat /proc/cpuinfo")
         said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout

@@ -13,6 +13,7 @@ from bench_lab import Lab
 from lab_fakes import device, guest_spec
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_python
 
@@ -57,10 +58,10 @@ def running(
     folder = tmp_path_factory.mktemp("run")
     capabilities = probe(lab.root, wanted_accelerator="tcg")
     devices = [device(name, 16 + n, backend=RAM) for n, name in enumerate("abc")]
-    running = guest.start_guest(
+    running = launch_guest(
         guest_spec(*devices, memory_mib=512), directory=folder, qemu=capabilities["qemu"],
         image=capabilities["guest_image"], accelerator="tcg", deadline_s=300,
-    )  # fmt: skip
+    ).wait()  # fmt: skip
     try:
         file_system = folder / "file-system"
         subprocess.run(

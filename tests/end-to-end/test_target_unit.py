@@ -14,7 +14,7 @@ import pytest
 from bench_lab import Lab
 from lab_fakes import guest_spec
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
 
 PACKAGE = "ansible_collections/nvmelab/bench/plugins/module_utils"
@@ -77,14 +77,14 @@ def told(
 ) -> dict[str, Any]:
     """What was to be seen in the guest."""
     capabilities = probe(lab.root, wanted_accelerator="tcg")
-    running = guest.start_guest(
+    running = launch_guest(
         guest_spec(memory_mib=512),
         directory=tmp_path_factory.mktemp("unit") / "run",
         image=capabilities["guest_image"],
         qemu=capabilities["qemu"],
         accelerator="tcg",
         deadline_s=300,
-    )
+    ).wait()
     try:
         unpack = running.ssh.argv("mkdir -p lab && tar -x -C lab && chmod +x lab/support/fake*")
         subprocess.run(unpack, input=_archive(checkout), check=True, timeout=120)

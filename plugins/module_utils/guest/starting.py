@@ -66,9 +66,20 @@ def launch_guest(
     deadline_s: float = 120,
     sockets: Optional[Mapping[str, str]] = None,
 ) -> StartingGuest:
-    """Return the guest of a plan as soon as its QEMU runs.
+    """Return the guest of a plan as soon as its QEMU runs; ``wait`` for its login.
 
-    Arguments and errors as ``running.start_guest`` has them; the deadline counts from here.
+    Args:
+        spec: the plan's guest: name, vcpus, memory_mib, cpus, iothread_cpus, devices.
+        directory: the run directory; logs, sockets, records and backends go below it.
+        image: capabilities' ``guest_image``.
+        qemu: capabilities' ``qemu``.
+        accelerator: ``tcg`` or ``kvm``.
+        deadline_s: for the whole way from here to the first login.
+        sockets: path of a storage target's socket by the export's name.
+
+    Raises:
+        BadInputError: the specification cannot be meant.
+        GuestError: with what was awaited, how long, and where the logs are.
     """
     boot = Boot(spec, Path(directory), image, qemu, accelerator, dict(sockets or {}))
     running, started = boot.launch(deadline_s)

@@ -16,6 +16,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import
     GuestError,
     RunningGuest,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import capabilities
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import storage_target
@@ -84,7 +85,7 @@ def start_guest(
         for part, remedy in (("qemu", "qemu"), ("guest_image", "guest_image")):
             if host[part] is None:
                 raise GuestError(f"{spec['name']}: no {part} here; run the role {remedy} first")
-        return guest.start_guest(
+        return launch_guest(
             spec,
             directory=directory,
             image=host["guest_image"],
@@ -92,7 +93,7 @@ def start_guest(
             accelerator=host["accelerator"]["name"],
             deadline_s=options["deadline_s"],
             sockets=sockets,
-        )
+        ).wait()
 
     existing = guest.load_guest(directory, spec["name"])
     changed, running = _ensure(existing, spec, GuestError, start, check_mode=check_mode)

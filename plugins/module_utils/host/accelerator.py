@@ -22,10 +22,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
 from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import (
-    serial_log_path,
-    start_guest,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import serial_log_path
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.processes import log_tail
 
 if TYPE_CHECKING:
@@ -163,14 +161,14 @@ def _probe(
     folder.mkdir(parents=True)
     started = time.monotonic()
     try:
-        guest = start_guest(
+        guest = launch_guest(
             spec,
             directory=folder,
             image=image,
             qemu=qemu,
             accelerator="kvm",
             deadline_s=deadline_s,
-        )
+        ).wait()
         guest.stop()
     except NvmelabError as error:
         reason = _failure(folder, time.monotonic() - started, deadline_s)

@@ -26,6 +26,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import
     GuestError,
     RunningGuest,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_affinity import AffinityError
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
 
@@ -50,7 +51,7 @@ class Lab:
         """Start a guest whose QEMU behaves as wished."""
         self.monkeypatch.setenv("FAKE_QEMU", wish)
         spec = options.pop("spec", None) or guest_spec(*devices)
-        return guest.start_guest(
+        return launch_guest(
             spec,
             **{
                 "directory": self.directory,
@@ -60,7 +61,7 @@ class Lab:
                 "deadline_s": 20,
                 **options,
             },
-        )
+        ).wait()
 
     def left(self) -> list[str]:
         """What is left of guests, beside their logs."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from lab_fakes import lab_image, program
+from run_fakes import launching
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import accelerator, capabilities
@@ -179,7 +180,7 @@ class Kvm:
         device = root / "kvm"
         device.touch()
         monkeypatch.setattr(accelerator, "_KVM", str(device))
-        monkeypatch.setattr(accelerator, "start_guest", self._start)
+        monkeypatch.setattr(accelerator, "launch_guest", launching(self._start))
 
     def _start(self, *_: object, accelerator: str, **__: object) -> Kvm:
         assert accelerator == "kvm"

@@ -40,7 +40,7 @@ class FakeGuests:
         self.is_dead = False
 
     def start(self, spec: dict[str, Any], **_: Any) -> Any:
-        """Stand in for start_guest."""
+        """Stand in for a guest's start."""
         name = spec["name"]
         self.calls.append(f"boot {name}")
         if self.boots_that_fail:
