@@ -10,7 +10,6 @@ Source: SPDK v25.05, lib/event/app.c (claim_cpu_cores), DPDK 25.03 EAL.
 from __future__ import annotations
 
 import fcntl
-import re
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING, Optional
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.free_hugepages import free_mib
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.hugetlb_mounts import read_mounts
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import TargetError
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.unix_socket import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _LOCKS = "var/tmp"
 # What a killed application leaves outside of our folders: its trace in shared memory, 3 MiB, which
@@ -30,7 +30,6 @@ _LOCKS = "var/tmp"
 _TRACE = "dev/shm/{}_trace.pid{}"
 _RUNTIME = "run/dpdk/spdk_pid{}"
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
-_PAGESIZE = {"K": 1, "M": 1024, "G": 1024 * 1024}
 
 
 def require_cores(name: str, cpus: Sequence[int], system: Path = Path("/")) -> None:
@@ -85,7 +84,7 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
         TargetError: how much there is, how much is wanted, and the command for that.
     """
     free = free_mib(system)
-    mounted = set(_mounted_kib(system))
+    mounted = {mount.page_size_kib for mount in read_mounts(system)}
     usable = sum(mib for size_kib, mib in free.items() if size_kib in mounted)
     if usable >= memory_mib:
         return
@@ -102,13 +101,3 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
         f"{name}: {total} MiB of hugepages are free, but no hugetlbfs is mounted for those of "
         f"{sizes}: mount -t hugetlbfs nodev /dev/hugepages"
     )
-
-
-def _mounted_kib(system: Path) -> Iterator[int]:
-    """Yield the page sizes that a hugetlbfs is mounted for."""
-    text = (system / "proc/mounts").read_text(encoding="utf-8", errors="replace")
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 3 and words[2] == "hugetlbfs":  # noqa: PLR2004 (place, options follow)
-            size = re.search(r"pagesize=(\d+)([KMG])", words[3])
-            yield int(size[1]) * _PAGESIZE[size[2]] if size else 2048

@@ -34,11 +34,12 @@ def _put(root: Path, files: dict[str, str]) -> Path:
 
 def _pages(root: Path, free: int, mounts: str = "", promised: int = 0) -> Path:
     folder = "sys/kernel/mm/hugepages/hugepages-2048kB"
-    return _put(root, {f"{folder}/free_hugepages": f"{free}\n", "proc/mounts": mounts,
-                       f"{folder}/resv_hugepages": f"{promised}\n"})  # fmt: skip
+    return _put(root, {f"{folder}/free_hugepages": f"{free}\n", "proc/self/mountinfo": mounts,
+                       f"{folder}/resv_hugepages": f"{promised}\n",
+                       "proc/meminfo": "Hugepagesize:       2048 kB\n"})  # fmt: skip
 
 
-MOUNTED = "none /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n"
+MOUNTED = "36 25 0:30 / /dev/hugepages rw,relatime - hugetlbfs none rw,pagesize=2M\n"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,12 @@ MOUNTED = "none /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n"
         (0, 0, MOUNTED, r"needs 512 MiB of hugepages, 0 MiB are free; reserve 256 pages"),
         (10, 0, MOUNTED, r"20 MiB are free; .*nr_hugepages=256"),
         (256, 1, MOUNTED, r"510 MiB are free"),
-        (256, 0, "tmpfs /tmp tmpfs rw 0 0\n", r"no hugetlbfs is mounted for those of 2048 KiB"),
+        (
+            256,
+            0,
+            "36 25 0:30 / /tmp rw - tmpfs tmpfs rw\n",
+            r"no hugetlbfs is mounted for those of 2048 KiB",
+        ),
         (256, 0, MOUNTED.replace("2M", "1024M"), r"no hugetlbfs is mounted"),
     ],
 )
