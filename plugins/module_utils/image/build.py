@@ -41,7 +41,7 @@ INITRD_IF_NEEDED = (
 
 
 class ImageBuildError(NvmelabError):
-    """A step of the build failed; the message ends with what it printed last."""
+    """A step of the build failed: apt's error, if there is one, and what was printed last."""
 
 
 def mmdebstrap_argv(
@@ -102,7 +102,8 @@ def run_logged(
         status = _wait(process)
     if status:
         raise ImageBuildError(
-            f"{Path(argv[0]).name} ended with {_ending(status)}; it printed last:\n{tail(log)}"
+            f"{Path(argv[0]).name} ended with {_ending(status)}{_cause(log)}; it printed last:\n"
+            f"{tail(log)}"
         )
 
 
@@ -118,6 +119,13 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 def _ending(status: int) -> str:
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+
+
+def _cause(log: Path) -> str:
+    """Apt's first error of the last command, for mmdebstrap says more of itself after it."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^E: (.*)", text[text.rfind("\n$ ") + 1 :], re.MULTILINE)
+    return f": {' '.join(found[1].split())}" if found else ""
 
 
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:

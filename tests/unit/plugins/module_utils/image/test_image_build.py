@@ -117,6 +117,19 @@ def test_the_end_of_a_failed_command_is_in_the_message(tmp_path: Path) -> None:
     assert "line 25\n" not in str(caught.value)
 
 
+def test_apt_s_error_is_the_cause(tmp_path: Path) -> None:
+    """The first one of the command that failed: neither those after it, nor of a command before."""
+    log = tmp_path / "log"
+    run_logged(["echo", "E: Unable to locate another"], log)
+    said = ["W: a warning", "E: Unable to locate  package none", "E: setup failed: E: apt-get"]
+    script = 'for line; do echo "$line"; done; exit 25'
+    with pytest.raises(ImageBuildError) as caught:
+        run_logged(["sh", "-c", script, "sh", *said], log)
+    first, *_, last = str(caught.value).splitlines()
+    assert first == "sh ended with status 25: Unable to locate package none; it printed last:"
+    assert last == said[-1]
+
+
 def test_a_missing_command_is_named(tmp_path: Path) -> None:
     """No traceback when a tool is not there."""
     with pytest.raises(ImageBuildError, match="no-such-tool"):
