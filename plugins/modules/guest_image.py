@@ -31,7 +31,7 @@ options:
       - Packages beside those that no guest can do without, such as fio, openssh-server and python3.
     type: list
     elements: str
-    default: [nvme-cli, pciutils, procps]
+    default: [lsof, nvme-cli, pciutils, procps]
   kernel_package:
     description:
       - Package of the kernel. One with NVMe and ext4 built in boots without an initrd, which is
@@ -83,7 +83,7 @@ EXAMPLES = r"""
 
 - name: Make the guest image
   nvmelab.bench.guest_image:
-    packages: [nvme-cli, pciutils, procps, blktrace]
+    packages: [lsof, nvme-cli, pciutils, procps, blktrace]
 
 - name: Use a published cloud image
   nvmelab.bench.guest_image:
@@ -160,7 +160,7 @@ ARGUMENTS = {
     "packages": {
         "type": "list",
         "elements": "str",
-        "default": ["nvme-cli", "pciutils", "procps"],
+        "default": ["lsof", "nvme-cli", "pciutils", "procps"],
     },
     "kernel_package": {"type": "str", "default": "linux-image-cloud-amd64"},
     "size_mib": {"type": "int", "default": 2048},

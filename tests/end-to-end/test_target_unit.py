@@ -78,7 +78,7 @@ def told(
     """What was to be seen in the guest."""
     capabilities = probe(lab.root, wanted_accelerator="tcg")
     running = launch_guest(
-        guest_spec(memory_mib=512),
+        guest_spec(memory_mib=512, kernel_args=["init=/sbin/init"]),
         directory=tmp_path_factory.mktemp("unit") / "run",
         image=capabilities["guest_image"],
         qemu=capabilities["qemu"],

@@ -104,6 +104,27 @@ def test_a_command_of_debians_is_replaced_not_added_to() -> None:
     assert all("\nExecStart=\nExecStart=-" in text for text in replacing)
 
 
+def test_the_kernel_starts_the_init_that_is_put_in(root: Path) -> None:
+    """It is a program, it names the files that are put in for it, and a later init= wins."""
+    dress(root)
+    (path,) = (word[5:] for word in CUSTOMISATION.kernel_cmdline.split() if word[:5] == "init=")
+    init = root / path.lstrip("/")
+    assert init.stat().st_mode & 0o777 == 0o755
+    text = init.read_text()
+    assert text.startswith("#!/bin/sh\n")
+    named = {word for word in text.split() if word.startswith("/etc/")}
+    assert {"/etc/nvmelab/mounts", "/etc/nvmelab/network"} <= named
+    assert all((root / name.lstrip("/")).is_file() for name in named - {"</etc/hostname"})
+
+
+def test_each_mount_has_six_fields_and_proc_is_first() -> None:
+    """Mount looks into /proc for what is mounted already; see fstab(5)."""
+    rows = [row.split() for row in CUSTOMISATION.files["etc/nvmelab/mounts"].splitlines()]
+    assert {len(row) for row in rows} == {6}
+    assert rows[0][1] == "/proc"
+    assert {"/dev", "/run", "/sys"} < {row[1] for row in rows}
+
+
 def test_dressing_twice_is_dressing_once(root: Path) -> None:
     """The customisation can be repeated on its own result."""
     dress(root)
