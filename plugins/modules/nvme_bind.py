@@ -109,7 +109,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.module_options impor
     lab_directory,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci import rebinding
-from ansible_collections.nvmelab.bench.plugins.module_utils.pci.binding import DRIVERS
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import DRIVERS
 
 ARGUMENTS = {
     **LAB_HOST,

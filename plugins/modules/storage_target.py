@@ -181,14 +181,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
     stop,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
-    KINDS,
-    load_target,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import load_target
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import KINDS
 
-BACKEND_KINDS = ["null-co", "ram", "raw-file", "bdev_null", "bdev_malloc", "bdev_nvme"]
 BACKEND = {
-    "kind": {"type": "str", "choices": BACKEND_KINDS, "required": True},
+    "kind": {"type": "str", "choices": [*backends.KINDS, *backends.BDEVS], "required": True},
     "size_mib": {"type": "int"},
     "bdf": {"type": "str"},
     "nsid": {"type": "int"},

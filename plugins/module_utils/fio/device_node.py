@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
+
 # Values of a target's `node`.
 BLOCK = "block"  # /dev/nvme0n1, /dev/vdb
 CHARACTER = "character"  # /dev/ng0n1: commands are passed through
 ADDRESS = "address"  # 0000:00:10.0: the engine drives the device itself
 
-USER_SPACE_DRIVERS = ("uio_pci_generic", "vfio-pci")
 XNVME, PASS_THROUGH = "xnvme", "io_uring_cmd"
-# xNVMe's backends that drive a device themselves.
-OWN_DRIVERS = ("upcie", "spdk", "libvfn")
+# xNVMe's backends that drive a device themselves, and the one that role xnvme builds it with.
+BUILT_DRIVER = "upcie"
+OWN_DRIVERS = (BUILT_DRIVER, "spdk", "libvfn")
 # uPCIe takes one heap of 1 GiB a process, in pages of 2 MiB.
 HUGEPAGES_2M_COUNT = 512
 
@@ -49,7 +51,7 @@ def completed(options: Mapping[str, Any], driver: Optional[str]) -> Dict[str, An
     if engine == XNVME:
         added["thread"] = 1
     if engine == XNVME and driver in USER_SPACE_DRIVERS:
-        added["xnvme_be"] = options.get("xnvme_be", OWN_DRIVERS[0])
+        added["xnvme_be"] = options.get("xnvme_be", BUILT_DRIVER)
         added["xnvme_dev_nsid"] = 1
     if engine == PASS_THROUGH:
         added["direct"] = 0

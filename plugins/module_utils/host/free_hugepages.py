@@ -19,3 +19,9 @@ def free_mib(system: Path = Path("/")) -> dict[int, int]:
         )
         found[size_kib] = max(0, free - promised) * size_kib // 1024
     return found
+
+
+def present_pages(size_kib: int, system: Path = Path("/")) -> int:
+    """Return how many pages of this size the host has, free or not: what a wish would replace."""
+    pool = system / f"sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages"
+    return int(pool.read_text(encoding="ascii")) if pool.exists() else 0

@@ -73,10 +73,15 @@ def mounts(mountinfo: str, default_kib: int = 2048) -> list[Mount]:
 
 def read_mounts(system: Path) -> list[Mount]:
     """Return the hugetlbfs mounts that this process sees."""
+    text = (system / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return mounts(text, default_size_kib(system))
+
+
+def default_size_kib(system: Path) -> int:
+    """Return the size of the pages that vm.nr_hugepages counts, and a mount without a size has."""
     meminfo = (system / "proc/meminfo").read_text(encoding="ascii")
     size = re.search(r"^Hugepagesize:\s+(\d+) kB", meminfo, re.MULTILINE)
-    text = (system / "proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    return mounts(text, int(size[1]) if size else 2048)
+    return int(size[1]) if size else 2048
 
 
 def usable(found: Iterable[Mount], page_size: str) -> Optional[str]:

@@ -19,9 +19,6 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
     NvmelabError,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
-    USER_SPACE_DRIVERS,
-)
 from ansible_collections.nvmelab.bench.plugins.module_utils.image import debian_archive
 from ansible_collections.nvmelab.bench.plugins.module_utils.image.build import (
     DPKG_EXCLUDES,
@@ -33,6 +30,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.image.guest_root imp
     CUSTOMISATION,
     customise,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

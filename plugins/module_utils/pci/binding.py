@@ -30,14 +30,12 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     iommu_group,
     text_of,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import DRIVERS, KERNELS_OWN
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.use import find_use
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KERNELS_OWN = "nvme"
-USER_SPACE_DRIVERS = ("uio_pci_generic", "vfio-pci")
-DRIVERS = (KERNELS_OWN, *USER_SPACE_DRIVERS)
 NAMESPACES_S = 10.0
 _COMMAND_OFFSET = 4  # of the PCI command register in the configuration space
 _BUS_MASTER = 0x0004
@@ -149,11 +147,13 @@ def _put_back(place: Path, before: Binding, system: Path) -> str:
             cause = _cause(error)
         else:
             return f"it has {before} again"
-    return (
-        f"and it could not be given {before} again ({cause}): it has {binding_of(place)}; write "
-        f"{before.driver} to {place}/driver_override and {place.name} to "
-        f"{system / 'sys/bus/pci/drivers_probe'}"
-    )
+    now = binding_of(place)
+    by_hand = f"{before.driver or 'an empty line'} to {place}/driver_override"
+    if before.driver:
+        by_hand += f" and {place.name} to {system / 'sys/bus/pci/drivers_probe'}"
+    elif now.driver:
+        by_hand += f" and {place.name} to {place}/driver/unbind"
+    return f"and it could not be given {before} again ({cause}): it has {now}; write {by_hand}"
 
 
 def _write_override(place: Path, driver: Optional[str]) -> None:

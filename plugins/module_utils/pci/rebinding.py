@@ -22,6 +22,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     find_nvme,
     full_address,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import KERNELS_OWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class Steps:
             kept = kept.with_device(step.address, step.before)
             kept.save(self.record_path)
         self._change(step.address, step.wanted)
-        if step.wanted.driver == binding.KERNELS_OWN:
+        if step.wanted.driver == KERNELS_OWN:
             binding.await_disks(find_nvme(step.address, self.system))
         return kept.without(step.address) if step.wanted == first else kept
 

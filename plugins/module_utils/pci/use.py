@@ -20,11 +20,11 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     iommu_group,
     text_of,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import KERNELS_OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KERNELS_OWN = "nvme"
 # They look at each disk that comes, read its first blocks and close it: no use that loses anything.
 _PASSING = ("systemd-udevd", "(udev-worker)", "udevd")
 
@@ -106,7 +106,7 @@ def _processes(place: Path, parts: list[str], system: Path) -> Iterator[str]:
     names |= {f"/dev/vfio/{group}", f"/dev/vfio/noiommu-{group}"} if group else set()
     folders = {str(place), str(place.resolve())}
     # A driver in user space may have closed what it has mapped.
-    mapped = binding_of(place).driver not in (None, _KERNELS_OWN)
+    mapped = binding_of(place).driver not in (None, KERNELS_OWN)
     for process in sorted((system / "proc").glob("[0-9]*")):
         if text_of(process / "comm") in _PASSING:
             continue

@@ -27,7 +27,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     backends,
     nvme_taking,
-    storage_target,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
+    RunningTarget,
+    load_target,
 )
 
 KILL_DEADLINE_S = 5.0
@@ -85,7 +88,7 @@ def stop_processes(directory: RunDirectory) -> list[str]:
     for state in sorted((directory.path / "guests").glob("*.json")):
         _stop(guest.load_guest(directory.path, state.stem))
     for state in sorted((directory.path / "targets").glob("*.json")):
-        _stop(storage_target.load_target(directory.path, state.stem))
+        _stop(load_target(directory.path, state.stem))
     processes.stop_recorded(directory.processes)
     pids = marked_pids(directory.run_id)
     for pid in pids:
@@ -95,7 +98,7 @@ def stop_processes(directory: RunDirectory) -> list[str]:
     return [*names, *(f"pid {pid}" for pid in pids)]
 
 
-def _stop(found: Union[guest.RunningGuest, storage_target.RunningTarget, None]) -> None:
+def _stop(found: Union[guest.RunningGuest, RunningTarget, None]) -> None:
     if found is not None:
         found.stop()  # also removes its sockets and files
 

@@ -10,10 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import qsd as qsd_target
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk as spdk_target
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
-    RunningTarget,
     start_target,
 )
 
@@ -21,10 +18,7 @@ if TYPE_CHECKING:
     import signal
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import Settings
-
-# storage_target imports these when it is called. By then the archive that Ansible sent the
-# modules in is gone, so they have to be loaded now.
-LOADED_EARLY = (qsd_target, spdk_target)
+    from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import RunningTarget
 
 
 class Targets:

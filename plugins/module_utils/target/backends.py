@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FILE_KINDS = ("ram", "raw-file")
 KINDS = ("null-co", *FILE_KINDS)
+# What SPDK serves from, and how SPDK itself calls it.
+BDEVS = {"bdev_null": "null", "bdev_malloc": "malloc", "bdev_nvme": "nvme"}
 MIB = 1 << 20
 _FILL_BYTES = 4 * MIB
 TMPFS = "/dev/shm"  # noqa: S108 a tmpfs is what is wanted; the folder in it is ours alone

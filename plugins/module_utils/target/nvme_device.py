@@ -24,13 +24,17 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.pci.device import (
     iommu_group,
     text_of,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import (
+    KERNELS_OWN,
+    USER_SPACE_DRIVERS,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci.use import find_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # Those that SPDK can work with, when somebody has bound them.
-USABLE = (*binding.USER_SPACE_DRIVERS, "igb_uio")
+USABLE = (*USER_SPACE_DRIVERS, "igb_uio")
 _SECTOR_BYTES = 512  # what sysfs counts sizes in, whatever the device's own are
 _MIB = 1 << 20
 # What udev found in the first blocks of a disk; man 8 blkid.
@@ -148,7 +152,7 @@ def _model(place: Path) -> Optional[str]:
 
 
 def _namespaces(place: Path, system: Path) -> Optional[list[dict[str, Any]]]:
-    if binding_of(place).driver != binding.KERNELS_OWN:
+    if binding_of(place).driver != KERNELS_OWN:
         return None
     found = []
     for disk in block_devices(place):

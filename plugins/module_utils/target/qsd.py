@@ -22,7 +22,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import (
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
     RunningTarget,
     TargetError,
     stopped_on_error,
@@ -41,7 +41,7 @@ _POLL_S = 0.02
 def start(
     spec: Mapping[str, Any], directory: Path, capabilities: Mapping[str, Any]
 ) -> RunningTarget:
-    """Return the running daemon; see :func:`storage_target.start_target`."""
+    """Return the running daemon; see storage_target.start_target."""
     name = spec["name"]
     program = _program(name, capabilities)
     sockets = {e["name"]: str(directory / f"{e['name']}.sock") for e in spec["exports"]}
@@ -67,9 +67,16 @@ def start(
         for backend in made.values():
             backends.remove(backend)
         raise
-    leftovers = (str(monitor),)
     target = RunningTarget(
-        name, spec["kind"], process, directory, sockets, dict(spec), made, leftovers, unit
+        name=name,
+        kind=spec["kind"],
+        process=process,
+        directory=directory,
+        sockets=sockets,
+        spec=dict(spec),
+        backends=made,
+        leftovers=(str(monitor),),
+        unit=unit,
     )
     with stopped_on_error(target):
         _await_exports(target, monitor)

@@ -28,16 +28,20 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     spdk_host,
     unix_socket,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import (
-    SpdkRpc,
-    SpdkRpcError,
-)
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import BDEVS
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
     RunningTarget,
     TargetError,
     stopped_on_error,
     unit_of,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import (
+    Item,
+    asked_items,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import (
+    SpdkRpc,
+    SpdkRpcError,
 )
 
 if TYPE_CHECKING:
@@ -49,8 +53,6 @@ _BASE_MIB = 512
 _READY_S = 180.0
 _POLL_S = 0.05
 _NQN = "nqn.2019-07.io.spdk:{}"
-# Kind of a backend in a plan -> kind of a bdev.
-_BDEVS = {"bdev_null": "null", "bdev_malloc": "malloc", "bdev_nvme": "nvme"}
 
 
 def start_nvmf_tgt(
@@ -111,13 +113,13 @@ def nqn_of(export: str) -> str:
 
 def _bdev(export: Mapping[str, Any], number: int) -> dict[str, Any]:
     backend = export["backend"]
-    if backend["kind"] not in _BDEVS:
+    if backend["kind"] not in BDEVS:
         raise BadInputError(
             f"export {export['name']}: SPDK has no backend {backend['kind']!r}; wanted one of "
-            f"{', '.join(_BDEVS)}"
+            f"{', '.join(BDEVS)}"
         )
     kept = {key: backend.get(key) for key in ("size_mib", "bdf")}
-    return {"name": f"bdev{number}", "kind": _BDEVS[backend["kind"]], **kept}
+    return {"name": f"bdev{number}", "kind": BDEVS[backend["kind"]], **kept}
 
 
 def _bdev_name(export: Mapping[str, Any], number: int) -> str:
@@ -142,8 +144,9 @@ def _program(spec: Mapping[str, Any], capabilities: Mapping[str, Any], which: st
     program = (capabilities.get("spdk") or {}).get(which)
     if not program:
         raise TargetError(
-            f"{spec['name']}: no SPDK {which} was found; set nvmelab_spdk_directory to an SPDK "
-            "build, or leave out the stacks that need it"
+            f"{spec['name']}: no SPDK {which} was found; next: name spdk in nvmelab_builds, or an "
+            "SPDK build in capabilities_spdk_directory (in role storage_target: "
+            "storage_target_spdk_directory), or leave out the stacks that need it"
         )
     return str(program)
 
@@ -151,20 +154,32 @@ def _program(spec: Mapping[str, Any], capabilities: Mapping[str, Any], which: st
 def _start(
     spec: Mapping[str, Any], directory: Path, command: list[str], sockets: dict[str, str]
 ) -> RunningTarget:
-    name = spec["name"]
     asked = asked_items(configuration(spec, sockets))
+    rpc = directory / f"{spec['name']}.rpc"
     _require_host(spec)
-    rpc = directory / f"{name}.rpc"
     for path in (*sockets.values(), str(rpc)):
         # A stale cntrl makes a target refuse to listen. All these lie in our run directory.
-        unix_socket.require_usable(Path(path), removable=True, wanted_by=name)
+        unix_socket.require_usable(Path(path), removable=True, wanted_by=spec["name"])
+    target = _launch(spec, directory, command, sockets, rpc)
+    with stopped_on_error(target), _await_rpc(target, rpc) as connection:
+        _configure(target, connection, asked)
+    return target
+
+
+def _launch(
+    spec: Mapping[str, Any],
+    directory: Path,
+    command: list[str],
+    sockets: dict[str, str],
+    rpc: Path,
+) -> RunningTarget:
+    """Return the target as a process, to be asked by ``rpc``; it serves nothing yet."""
+    name, unit = spec["name"], unit_of(spec, directory)
     sleeping = ["--interrupt-mode"] if spec.get("interrupt_mode") else []
-    argv = [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec), *sleeping]
-    unit = unit_of(spec, directory)
     # From when the target runs, its end gives them back.
     with nvme_taking.taken(nvme_taking.addresses_of(spec["exports"]), directory):
         process = processes.start(
-            argv,
+            [*command, "-r", str(rpc), *_memory_arguments(spec), *_core_arguments(spec), *sleeping],
             name=name,
             log_path=directory / "logs" / f"{name}.log",
             record_dir=directory / "processes",
@@ -172,7 +187,7 @@ def _start(
             env={"OPENSSL_CONF": os.environ.get("OPENSSL_CONF", os.devnull)},
             unit=unit,
         )
-    target = RunningTarget(
+    return RunningTarget(
         name=name,
         kind=spec["kind"],
         process=process,
@@ -182,17 +197,19 @@ def _start(
         leftovers=(str(rpc), f"{rpc}.lock", *spdk_host.left_behind(command[0], process.pid)),
         unit=unit,
     )
-    with stopped_on_error(target), _await_rpc(target) as connection:
-        try:
-            spdk_config.converge(
-                connection, asked, own_directory=directory, system=nvme_taking.SYSTEM
-            )
-        except NvmelabError as error:
-            if processes.exit_reason(target.process):
-                target.check()  # raises: that it died is the cause
-            raise TargetError(f"{name}: {spec['kind']}: {error}") from error
-        target.check()
-    return target
+
+
+def _configure(target: RunningTarget, connection: SpdkRpc, asked: list[Item]) -> None:
+    """Have it serve what is asked."""
+    try:
+        spdk_config.converge(
+            connection, asked, own_directory=target.directory, system=nvme_taking.SYSTEM
+        )
+    except NvmelabError as error:
+        if processes.exit_reason(target.process):
+            target.check()  # raises: that it died is the cause
+        raise TargetError(f"{target.name}: {target.kind}: {error}") from error
+    target.check()
 
 
 def _require_host(spec: Mapping[str, Any]) -> None:
@@ -229,10 +246,9 @@ def _memory_mib(spec: Mapping[str, Any]) -> int:
     return _BASE_MIB + sum(int(backend["size_mib"]) for backend in in_memory)
 
 
-def _await_rpc(target: RunningTarget) -> SpdkRpc:
+def _await_rpc(target: RunningTarget, path: Path) -> SpdkRpc:
     """Return the connection once the target answers: its socket exists before it does."""
     end = time.monotonic() + _READY_S
-    rpc_path = target.leftovers[0]
     last = "no socket yet"
     while time.monotonic() < end:
         if not processes.is_alive(target.process):
@@ -242,7 +258,7 @@ def _await_rpc(target: RunningTarget) -> SpdkRpc:
                 log=target.process.log,
             )
         try:
-            rpc = SpdkRpc(rpc_path)
+            rpc = SpdkRpc(path)
             rpc.call("framework_wait_init", deadline_s=max(1.0, end - time.monotonic()))
         except SpdkRpcError as error:
             last = str(error)

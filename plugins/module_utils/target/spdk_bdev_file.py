@@ -14,6 +14,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     spdk_host,
     spdk_live,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import BDEVS
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
 
 if TYPE_CHECKING:
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = "bdev0"
-_PREFIX = "bdev_"
 # What bdevperf takes beside the bdev itself.
 _BASE_MIB = 256
 
 
 def is_bdev(backend: Mapping[str, Any]) -> bool:
     """Whether a plan's backend is a bdev of SPDK, not a file."""
-    return str(backend["kind"]).startswith(_PREFIX)
+    return backend["kind"] in BDEVS
 
 
 def write(backend: Mapping[str, Any], *, name: str, directory: Path) -> Path:
@@ -42,7 +42,7 @@ def write(backend: Mapping[str, Any], *, name: str, directory: Path) -> Path:
         TargetError: the host has not the hugepages for it.
     """
     kept = {key: backend.get(key) for key in ("size_mib", "bdf")}
-    asked = {"name": _NAME, "kind": str(backend["kind"])[len(_PREFIX) :], **kept}
+    asked = {"name": _NAME, "kind": BDEVS.get(backend["kind"], backend["kind"]), **kept}
     items = asked_items({"bdevs": [asked]})
     size_mib = backend["size_mib"] if asked["kind"] == "malloc" else 0
     spdk_host.require_hugepages(name, _BASE_MIB + size_mib)

@@ -16,14 +16,21 @@ from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.free_hugepages import free_mib
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.hugetlb_mounts import read_mounts
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import TargetError
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.free_hugepages import (
+    free_mib,
+    present_pages,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.hugetlb_mounts import (
+    default_size_kib,
+    read_mounts,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import TargetError
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.unix_socket import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SYSTEM = Path("/")
 _LOCKS = "var/tmp"
 # What a killed application leaves outside of our folders: its trace in shared memory, 3 MiB, which
 # bears the application's name, not the program's. DPDK's folder stays after a good end, too.
@@ -32,13 +39,14 @@ _RUNTIME = "run/dpdk/spdk_pid{}"
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
 
 
-def require_cores(name: str, cpus: Sequence[int], system: Path = Path("/")) -> None:
+def require_cores(name: str, cpus: Sequence[int], system: Optional[Path] = None) -> None:
     """Return when these CPUs are there and no other SPDK application has claimed one.
 
     Raises:
         BadInputError: a CPU that is not online.
         TargetError: which CPU is claimed, and by whom.
     """
+    system = system or SYSTEM
     online = (system / "sys/devices/system/cpu/online").read_text(encoding="ascii").strip()
     absent = sorted(set(cpus) - set(parse_cpu_list(online)))
     if absent:
@@ -68,21 +76,22 @@ def _lock_holder(path: Path) -> Optional[int]:
         return None
 
 
-def left_behind(program: str, pid: int, system: Path = Path("/")) -> tuple[str, ...]:
+def left_behind(program: str, pid: int) -> tuple[str, ...]:
     """Return the paths outside of a run directory that an application leaves, by its pid.
 
     ``program``: path of nvmf_tgt or vhost.
     """
     application = Path(program).name.partition("_")[0]
-    return str(system / _TRACE.format(application, pid)), str(system / _RUNTIME.format(pid))
+    return str(SYSTEM / _TRACE.format(application, pid)), str(SYSTEM / _RUNTIME.format(pid))
 
 
-def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> None:
+def require_hugepages(name: str, memory_mib: int, system: Optional[Path] = None) -> None:
     """Return when so much memory in hugepages is free, and mounted.
 
     Raises:
         TargetError: how much there is, how much is wanted, and the command for that.
     """
+    system = system or SYSTEM
     free = free_mib(system)
     mounted = {mount.page_size_kib for mount in read_mounts(system)}
     usable = sum(mib for size_kib, mib in free.items() if size_kib in mounted)
@@ -90,10 +99,14 @@ def require_hugepages(name: str, memory_mib: int, system: Path = Path("/")) -> N
         return
     total = sum(free.values())
     if total < memory_mib:
-        pages = -(-memory_mib // 2)
+        size_kib = default_size_kib(system)
+        missing = -(-(memory_mib - total) * 1024 // size_kib)
+        # The sysctl sets all there shall be: a smaller number would take pages from their users.
+        wanted = present_pages(size_kib, system) + missing
         raise TargetError(
             f"{name}: SPDK needs {memory_mib} MiB of hugepages, {total} MiB are free; reserve "
-            f"{pages} pages of 2 MiB with role hugepages, or sysctl vm.nr_hugepages={pages}"
+            f"{missing} more pages of {size_kib} KiB: {wanted} in all, with role hugepages or "
+            f"sysctl vm.nr_hugepages={wanted}"
         )
     unusable = sorted(size for size in set(free) - mounted if free[size])
     sizes = ", ".join(f"{size} KiB" for size in unusable)

@@ -1,31 +1,23 @@
 # Copyright: (c) 2026, The nvmelab authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process that serves a device to a guest, other than QEMU itself: start, check, stop."""
+"""The process that serves a device to a guest, other than QEMU itself: which one, and its start."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import processes, systemd_scope
-from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
-from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
-    BadInputError,
-    NvmelabError,
-)
-from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends, nvme_taking
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
+from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import qsd, spdk
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
-AnyPath = Union[str, "os.PathLike[str]"]
+    from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
+        AnyPath,
+        RunningTarget,
+    )
 
 # Kind of a plan -> the transports that it can serve.
 KINDS = {
@@ -33,166 +25,6 @@ KINDS = {
     "spdk-nvmf-tgt": ("vfio-user",),
     "spdk-vhost": ("vhost-user",),
 }
-# How SPDK marks what is no trouble.
-_GOOD_NEWS = "*NOTICE*:"
-_SILENT = "it said nothing of it"
-# What a process does not end with when it is asked to, or made to.
-_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
-
-
-class TargetError(NvmelabError):
-    """A storage target could not be started, or something is wrong with it."""
-
-
-@dataclass(frozen=True)
-class RunningTarget:
-    """One storage target that serves all its exports."""
-
-    name: str
-    kind: str
-    process: Process
-    directory: Path
-    sockets: dict[str, str]  # by the export's name: what QEMU connects to
-    spec: dict[str, Any]
-    backends: dict[str, Backend] = field(default_factory=dict)
-    leftovers: tuple[str, ...] = ()  # files, and empty folders, that outlive a killed target
-    unit: Optional[str] = None  # of systemd, where it is one
-
-    @property
-    def argv(self) -> list[str]:
-        """The target's whole argument list."""
-        return list(self.process.argv)
-
-    def check(self) -> None:
-        """Return when the target runs and its sockets are there; not for one that was set aside.
-
-        Raises:
-            TargetError: how it ended, with the end of its log; that it is held; or the socket that
-                is gone.
-        """
-        ended = processes.exit_reason(self.process)
-        if ended:
-            raise TargetError(
-                f"{self.name}: {self.kind} {ended}: {self._last_words(3)}",
-                log=self.process.log,
-            )
-        if processes.is_stopped(self.process):  # whoever waits for it would be blamed
-            raise TargetError(
-                f"{self.name}: {self.kind} (pid {self.process.pid}) is held by a signal such as "
-                "SIGSTOP and answers nobody",
-                log=self.process.log,
-            )
-        for export, path in self.sockets.items():
-            if not Path(path).exists():
-                raise TargetError(
-                    f"{self.name}: {self.kind} runs, but the socket of {export} is gone: {path}",
-                    log=self.process.log,
-                )
-
-    def stop(self) -> Optional[str]:
-        """End the target and remove all that belonged to it, but its log.
-
-        Returns what is worth a remark: that it crashed when it was asked to end, which SPDK does
-        now and then (SIGSEGV in 3 of 14 stops), and what was measured before is as good as ever; or
-        that a real device could not be given back.
-        """
-        was_alive = processes.is_alive(self.process)
-        ended = processes.stop(self.process)
-        crashed = was_alive and ended and any(signal in ended for signal in _CRASHES)
-        remarks = [self._crash(ended) if crashed and ended else None, self._give_back()]
-        for backend in self.backends.values():
-            backends.remove(backend)
-        for path in map(Path, (*self.sockets.values(), *self.leftovers)):
-            if path.is_dir():
-                with contextlib.suppress(OSError):  # what somebody has put there is his
-                    path.rmdir()
-            else:
-                path.unlink(missing_ok=True)
-        state_path(self.directory, self.name).unlink(missing_ok=True)
-        return "; ".join(remark for remark in remarks if remark) or None
-
-    def _give_back(self) -> Optional[str]:
-        devices = nvme_taking.addresses_of(self.spec["exports"])
-        left = nvme_taking.give_back_or_say(self.directory, devices)
-        return f"{self.name}: {left}" if left else None
-
-    def _crash(self, ended: str) -> str:
-        return (
-            f"{self.name}: {self.kind} {ended} when it was asked to end: "
-            f"{self._last_words(2)} (log: {self.process.log})"
-        )
-
-    def _last_words(self, lines: int) -> str:
-        """Return the end of the log in one line, without what SPDK tells of a good start."""
-        told = processes.log_tail(self.process.log).splitlines()
-        return " | ".join([line for line in told if _GOOD_NEWS not in line][-lines:]) or _SILENT
-
-    def save(self) -> None:
-        """Write down what :func:`load_target` needs to find this target again."""
-        path = state_path(self.directory, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "schema_version": 1,
-            "kind": self.kind,
-            "process": self.process.to_dict(),
-            "sockets": self.sockets,
-            "spec": self.spec,
-            "backends": {name: asdict(backend) for name, backend in self.backends.items()},
-            "leftovers": list(self.leftovers),
-            "unit": self.unit,
-        }
-        write_json(path, state, durable=False)
-
-    def summary(self) -> dict[str, Any]:
-        """Return what a play wants to know of a target, as plain data."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "pid": self.process.pid,
-            "argv": self.argv,
-            "sockets": dict(self.sockets),
-            "log": self.process.log,
-            "unit": self.unit,
-        }
-
-
-def unit_of(spec: Mapping[str, Any], directory: Path) -> Optional[str]:
-    """Return the unit of systemd's that a target shall be; None for a mere process."""
-    return systemd_scope.unit_for(directory.name, spec["name"]) if spec.get("unit", True) else None
-
-
-def state_path(directory: AnyPath, name: str) -> Path:
-    """Return the file that remembers a running target."""
-    return Path(directory) / "targets" / f"{name}.json"
-
-
-def load_target(directory: AnyPath, name: str) -> Optional[RunningTarget]:
-    """Return the target that an earlier session started here; None when none is remembered.
-
-    Raises:
-        TargetError: what was remembered cannot be read.
-    """
-    path = state_path(directory, name)
-    if not path.exists():
-        return None
-    try:
-        state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        record = Path(directory) / "processes" / f"{name}.json"
-        return RunningTarget(
-            name=name,
-            kind=state["kind"],
-            process=Process.from_dict(state["process"], record=str(record)),
-            directory=Path(directory),
-            sockets=state["sockets"],
-            spec=state["spec"],
-            backends={key: Backend(**value) for key, value in state["backends"].items()},
-            leftovers=tuple(state["leftovers"]),
-            unit=state.get("unit"),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TargetError(
-            f"{path}: cannot be read ({error!r}); end the target by hand and remove that file"
-        ) from error
 
 
 def start_target(
@@ -209,12 +41,6 @@ def start_target(
         BadInputError: the specification cannot be meant.
         TargetError: with the end of the target's log.
     """
-    # Imported late: the ways there need the class above.
-    from ansible_collections.nvmelab.bench.plugins.module_utils.target import (  # noqa: PLC0415
-        qsd,
-        spdk,
-    )
-
     require_exports(spec)
     starters = {
         "qemu-storage-daemon": qsd.start,
@@ -224,16 +50,6 @@ def start_target(
     target = starters[spec["kind"]](spec, Path(directory), capabilities)
     target.save()
     return target
-
-
-@contextlib.contextmanager
-def stopped_on_error(target: RunningTarget) -> Any:
-    """Stop a target when its set-up fails half way."""
-    try:
-        yield target
-    except BaseException:
-        target.stop()
-        raise
 
 
 def require_exports(spec: Mapping[str, Any]) -> None:

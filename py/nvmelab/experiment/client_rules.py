@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.client.command import SPDK_ENGINE
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
-    USER_SPACE_DRIVERS,
-)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.located_yaml import Fault
 from nvmelab.experiment.suggest import not_allowed

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
     HUGEPAGES_2M_COUNT,
-    USER_SPACE_DRIVERS,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 # From the bottom: what a layer of this step has that those below have not.
 STEPS = ("backend alone", "storage target, no guest", "in a guest")
 BACKEND, TARGET, GUEST = range(3)
-_USER_SPACE = ("uio_pci_generic", "vfio-pci")
 # What makes one of several on a step the base, the foremost first, and what is so unless said.
 _ALIKE: Mapping[str, Any] = {"client": "fio", "server_interrupt_mode": False, "server_cores": 1}
 
@@ -57,7 +58,7 @@ def driven_by(stack: Stack, ioengine: str | None) -> str:
     driver = str(stack.get("driver", "none"))
     words = [f"{client} {ioengine}" if client == "fio" and ioengine else client]
     if driver != "none":
-        words.append(driver if driver in _USER_SPACE else f"kernel's {driver}")
+        words.append(driver if driver in USER_SPACE_DRIVERS else f"kernel's {driver}")
     if stack.get("server_interrupt_mode"):
         words.append("target in interrupt mode")
     if (cores := stack.get("server_cores") or 1) > 1:

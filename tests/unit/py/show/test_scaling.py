@@ -18,7 +18,7 @@ from nvmelab.show import scaling, scaling_plot
 from nvmelab.show.report import render_html
 from nvmelab.show.scaling import LineKey, Scaling
 from nvmelab.show.summary import RunSummary, summarise
-from nvmelab.show.table import render_runs
+from nvmelab.show.table import render_run
 from nvmelab.store.records import Run
 
 CORES = {"malloc": swept(server_cores=[1, 2], devices=[1, 2, 4])}
@@ -187,7 +187,7 @@ def test_report_and_terminal_show_it() -> None:
     assert 'href="#scaling"' in page
     assert "the least and the greatest, all are in Scaling" in page
     console = Console(file=io.StringIO(), width=80)
-    render_runs([run], console)
+    console.print(render_run([run]))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     lines = [" ".join(one.split()) for one in text.replace("\N{EN DASH}", "-").splitlines()]
@@ -199,7 +199,7 @@ def test_names_steer_neither_page_nor_terminal() -> None:
     """Markup and escape sequences of a stack's name come out as letters."""
     run = scaling_run({"\x1b[2J<b>x": swept(devices=[1, 2], server_cores=[1, 2])})
     console = Console(file=io.StringIO(), width=80)
-    render_runs([run], console)
+    console.print(render_run([run]))
     assert isinstance(console.file, io.StringIO)
     assert "\x1b" not in console.file.getvalue()
     (found,) = scaling.scalings(summary_of(run))

@@ -96,6 +96,21 @@ def test_a_device_that_cannot_be_put_back_is_told_with_what_to_do(machine: FakeP
     assert f"write nvme to {machine.place(FIRST)}/driver_override" in said
 
 
+def test_a_device_that_had_no_driver_is_told_with_what_to_do(machine: FakePci) -> None:
+    """There is no name to write back then: the override is emptied, and a driver lets it go."""
+    place = machine.place(FIRST)
+    (place / "driver").unlink()
+    machine.refuses, machine.fail_at = {"uio_pci_generic"}, set(range(2, 20))
+    with pytest.raises(PciError, match=f"write an empty line to {place}/driver_override$"):
+        binding.change(FIRST, UIO, system=machine.root)
+    machine.refuses, machine.fail_at = set(), set()
+    machine.put(f"{place.relative_to(machine.root)}/driver_override", "(null)\n")
+    (place / "config").unlink()  # so that the device cannot be prepared once it is bound
+    machine.fail_at = set(range(len(machine.writes) + 2, 99))
+    with pytest.raises(PciError, match=f"and {FIRST} to {place}/driver/unbind$"):
+        binding.change(FIRST, UIO, system=machine.root)
+
+
 def test_a_driver_that_does_not_take_the_device(machine: FakePci) -> None:
     """The kernel's probe says no: the cause, and the old driver is back."""
     machine.refuses = {"uio_pci_generic"}

@@ -23,10 +23,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     spdk_host,
     storage_target,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import SpdkRpc
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
     RunningTarget,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_rpc import SpdkRpc
 
 REAL = os.environ.get("NVMELAB_SPDK_DIRECTORY")
 pytestmark = pytest.mark.skipif(
@@ -107,13 +107,16 @@ def test_killed_in_mid_run(lab: Lab, kind: str) -> None:
     again = lab.start(_spec(kind))
     again.check()
     again.stop()
+    target.stop()
     assert lab.left() == []
+    killed, ended = (spdk_host.left_behind(one.argv[0], one.process.pid) for one in (target, again))
+    assert not [path for path in (*killed, *ended) if Path(path).exists()]
 
 
 def test_interrupt_mode(lab: Lab) -> None:
     """The target sleeps, and vfio-user's transport has agreed to it."""
     target = lab.start(_spec(interrupt_mode=True))
-    with SpdkRpc(target.leftovers[0]) as rpc:
+    with SpdkRpc(target.directory / f"{target.name}.rpc") as rpc:
         (reactor,) = rpc.call("framework_get_reactors")["reactors"]
     assert reactor["in_interrupt"] is True
     assert target.stop() is None
