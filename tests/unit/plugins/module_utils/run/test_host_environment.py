@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_spdk_host import FakeSpdkHost
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import targets
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
@@ -18,7 +19,6 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment impo
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.host_environment import (
     HostEnvironment,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_host
 
 
 def test_an_agent_that_cannot_be_ended_leaves_no_target_and_no_file(
@@ -34,10 +34,9 @@ def test_an_agent_that_cannot_be_ended_leaves_no_target_and_no_file(
         raise OSError("the agent's pipe")
 
     monkeypatch.setattr(targets, "start_target", start)
-    # Nothing is started that would want some.
-    monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
+    FakeSpdkHost(tmp_path / "host").install(monkeypatch)
     monkeypatch.setattr(Environment, "stop", refuse)
-    settings = Settings(RunDirectory(tmp_path), {}, "none", "", say=lambda _: None)
+    settings = Settings(RunDirectory(tmp_path / "run"), {}, "none", "", say=lambda _: None)
     files = [
         {"name": "file", "backend": {"kind": "raw-file", "size_mib": 1}},
         {"name": "bdev", "backend": {"kind": "bdev_malloc", "size_mib": 1}},
@@ -45,7 +44,7 @@ def test_an_agent_that_cannot_be_ended_leaves_no_target_and_no_file(
     spec = {"targets": [{"name": "a"}, {"name": "b"}], "guest": None, "host_files": files}
     environment = HostEnvironment("host", spec, settings)
     environment.start()
-    made = [path for path in tmp_path.rglob("*") if path.is_file()]
+    made = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(made) == 2
     with pytest.raises(OSError, match="the agent's pipe"):
         environment.stop()

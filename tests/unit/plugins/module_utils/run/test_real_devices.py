@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from fake_pci import FIRST, SECOND, FakePci
+from fake_spdk_host import FakeSpdkHost
 from lab_fakes import program
 from run_fakes import fake_fio, job, plan, point
 from vm_less import OPTIONS, reasons, served, vm_less
@@ -23,7 +24,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
     executor,
     leftovers,
 )
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import nvme_taking, spdk_host
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import nvme_taking
 
 if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.environment import Settings
@@ -39,7 +40,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePci:
     """Two NVMe devices that the kernel drives, and hugepages enough."""
     made = FakePci(tmp_path / "system", partitions=False).install(monkeypatch)
     monkeypatch.setattr(nvme_taking, "SYSTEM", made.root)
-    monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
+    FakeSpdkHost(tmp_path / "spdk-host").install(monkeypatch)
     return made
 
 

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fake_pci import FIRST, NETWORK, SECOND, FakePci
+from fake_spdk_host import FakeSpdkHost
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
     BadInputError,
@@ -24,85 +23,74 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk a
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_objects import asked_items
 
 
-def _put(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
-def _pages(root: Path, free: int, mounts: str = "", promised: int = 0) -> Path:
-    folder = "sys/kernel/mm/hugepages/hugepages-2048kB"
-    return _put(root, {f"{folder}/free_hugepages": f"{free}\n", "proc/self/mountinfo": mounts,
-                       f"{folder}/resv_hugepages": f"{promised}\n",
-                       "proc/meminfo": "Hugepagesize:       2048 kB\n"})  # fmt: skip
-
-
-MOUNTED = "36 25 0:30 / /dev/hugepages rw,relatime - hugetlbfs none rw,pagesize=2M\n"
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSpdkHost:
+    """A lab host with CPUs 0 to 3."""
+    return FakeSpdkHost(tmp_path / "host").install(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("free", "promised", "mounts", "said"),
+    ("free", "promised", "used", "mounted", "said"),
     [
-        (0, 0, MOUNTED, r"needs 512 MiB of hugepages, 0 MiB are free; reserve 256 pages"),
-        (10, 0, MOUNTED, r"20 MiB are free; .*nr_hugepages=256"),
-        (256, 1, MOUNTED, r"510 MiB are free"),
-        (
-            256,
-            0,
-            "36 25 0:30 / /tmp rw - tmpfs tmpfs rw\n",
-            r"no hugetlbfs is mounted for those of 2048 KiB",
-        ),
-        (256, 0, MOUNTED.replace("2M", "1024M"), r"no hugetlbfs is mounted"),
+        (0, 0, 0, "2M", r"512 MiB of hugepages, 0 MiB are free; reserve 256 more .*: 256 in all"),
+        (10, 0, 0, "2M", r"20 MiB are free; .*sysctl vm\.nr_hugepages=256$"),
+        # The sysctl says how many there shall be in all: what others have must stay theirs.
+        (10, 0, 1000, "2M", r"reserve 246 more pages .*sysctl vm\.nr_hugepages=1256$"),
+        (256, 1, 0, "2M", r"510 MiB are free; reserve 1 more .*nr_hugepages=257$"),
+        (256, 0, 0, None, r"no hugetlbfs is mounted for those of 2048 KiB"),
+        (256, 0, 0, "1024M", r"no hugetlbfs is mounted"),
     ],
 )
 def test_hugepages_none_too_few_not_mounted(
-    tmp_path: Path, free: int, promised: int, mounts: str, said: str
+    host: FakeSpdkHost, free: int, promised: int, used: int, mounted: str | None, said: str
 ) -> None:
     """Each has its own words and the next step; sizes of which none are there are no matter."""
-    root = _pages(tmp_path, free, mounts, promised)
-    none = "sys/kernel/mm/hugepages/hugepages-1048576kB"
-    _put(root, {f"{none}/{which}_hugepages": "0\n" for which in ("free", "resv")})
+    host.pages(free, promised=promised, used=used)
+    host.pages(0, size_kib=1048576)
+    host.mounted(mounted)
     with pytest.raises(NvmelabError, match=said) as caught:
-        spdk_host.require_hugepages("t", 512, root)
+        spdk_host.require_hugepages("t", 512)
     assert "1048576" not in str(caught.value)
 
 
-def test_enough_hugepages_pass(tmp_path: Path) -> None:
+def test_the_pages_that_the_sysctl_counts_are_named(host: FakeSpdkHost) -> None:
+    """On a host whose default are pages of 1 GiB, vm.nr_hugepages is a number of those."""
+    host.put("proc/meminfo", "Hugepagesize:    1048576 kB\n")
+    host.pages(0, used=3, size_kib=1048576)
+    host.pages(10)
+    with pytest.raises(NvmelabError, match=r"1 more pages of 1048576 KiB: 4 in all.*pages=4$"):
+        spdk_host.require_hugepages("t", 512)
+
+
+def test_enough_hugepages_pass(host: FakeSpdkHost) -> None:
     """Exactly as many as wanted, mounted, are enough."""
-    spdk_host.require_hugepages("t", 512, _pages(tmp_path, 256, MOUNTED))
+    host.pages(256)
+    spdk_host.require_hugepages("t", 512)
 
 
-def test_a_core_that_is_not_there(tmp_path: Path) -> None:
+def test_a_core_that_is_not_there(host: FakeSpdkHost) -> None:
     """Told with the CPUs that are."""
-    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0-3\n"})
+    assert host.root.exists()
     with pytest.raises(BadInputError, match=r"t: cpus 4, 7: the host has CPUs 0-3"):
-        spdk_host.require_cores("t", [3, 4, 7], root)
+        spdk_host.require_cores("t", [3, 4, 7])
 
 
-def test_a_core_that_another_application_holds(tmp_path: Path) -> None:
+def test_a_core_that_another_application_holds(host: FakeSpdkHost) -> None:
     """A lock that is held names its holder; a file that is left over does no harm."""
-    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0-3\n"})
-    lock = root / "var/tmp/spdk_cpu_lock_002"
-    _put(root, {"var/tmp/spdk_cpu_lock_002": "\x01\x02\x03\x04"})
-    spdk_host.require_cores("t", [2], root)
-    code = ("import fcntl, sys\nf = open(sys.argv[1], 'r+')\nfcntl.lockf(f, fcntl.LOCK_EX)\n"
-            "print(flush=True)\nsys.stdin.read()")  # fmt: skip
-    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as holder:  # fmt: skip
-        assert holder.stdout
-        holder.stdout.readline()
-        with pytest.raises(NvmelabError, match=rf"CPU 2 is claimed .*\(pid {holder.pid}\)"):
-            spdk_host.require_cores("t", [1, 2], root)
-        holder.communicate()
+    host.lock(2).write_text("\x01\x02\x03\x04")
+    spdk_host.require_cores("t", [2])
+    with (
+        host.claimed(2) as pid,
+        pytest.raises(NvmelabError, match=rf"CPU 2 is claimed .*\(pid {pid}\)"),
+    ):
+        spdk_host.require_cores("t", [1, 2])
 
 
-def test_the_lock_is_only_asked_after(tmp_path: Path) -> None:
+def test_the_lock_is_only_asked_after(host: FakeSpdkHost) -> None:
     """Looking takes no lock: SPDK itself can have it right then."""
-    root = _put(tmp_path, {"sys/devices/system/cpu/online": "0\n", "var/tmp/spdk_cpu_lock_000": ""})
-    spdk_host.require_cores("t", [0], root)
-    with (root / "var/tmp/spdk_cpu_lock_000").open("r+") as file:
+    lock = host.lock(0)
+    spdk_host.require_cores("t", [0])
+    with lock.open("r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

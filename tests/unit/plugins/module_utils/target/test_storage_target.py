@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fake_pci import FIRST, FakePci
+from fake_spdk_host import FakeSpdkHost
 from lab_fakes import program
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
@@ -25,6 +26,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.errors import (
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import (
     backends,
     nvme_taking,
+    running,
+    spdk_bdev_file,
     spdk_host,
     storage_target,
 )
@@ -36,7 +39,7 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends impo
     BackendError,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.qsd import daemon_argv
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
     RunningTarget,
     TargetError,
 )
@@ -74,7 +77,7 @@ class Lab:
             "spdk": {"nvmf_tgt": fake, "vhost": fake, "version": "0"},
         }
         monkeypatch.setattr(backends, "TMPFS", str(root / "shm"))
-        monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
+        self.host = FakeSpdkHost(root / "host").install(monkeypatch)
 
     def start(self, spec: dict[str, Any], wish: str = "") -> RunningTarget:
         """Start a target that behaves as wished."""
@@ -151,13 +154,13 @@ def test_the_storage_daemon_serves_every_export_and_leaves_only_its_log(lab: Lab
 def test_a_target_is_found_again_by_another_session(lab: Lab) -> None:
     """What was started can be checked and stopped from its record."""
     started = lab.start(_spec())
-    again = storage_target.load_target(lab.directory, "target-1")
+    again = running.load_target(lab.directory, "target-1")
     assert again is not None
     again.check()
     assert again.summary() == started.summary()
     again.stop()
     assert lab.left() == []
-    assert storage_target.load_target(lab.directory, "target-1") is None
+    assert running.load_target(lab.directory, "target-1") is None
 
 
 @pytest.mark.qemu
@@ -264,7 +267,7 @@ def test_a_killed_spdk_leaves_nothing_on_the_host(lab: Lab, tmp_path: Path) -> N
         file.touch()
     os.kill(target.process.pid, 9)
     processes.wait(target.process, deadline_s=5)
-    again = storage_target.load_target(lab.directory, "target-1")
+    again = running.load_target(lab.directory, "target-1")
     assert again is not None
     again.stop()
     assert [path.exists() for path in (trace, empty, full)] == [False, False, True]
@@ -341,12 +344,19 @@ def test_a_wrong_specification_leaves_nothing(
     assert lab.left() == []
 
 
+NO_SPDK = (
+    "target-1: no SPDK {} was found; next: name spdk in nvmelab_builds, or an SPDK build in "
+    "capabilities_spdk_directory (in role storage_target: storage_target_spdk_directory), or leave "
+    "out the stacks that need it"
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
         ("qemu-storage-daemon", "exports vhost-user-blk: it is not installed"),
-        ("spdk-nvmf-tgt", "no SPDK nvmf_tgt was found"),
-        ("spdk-vhost", "no SPDK vhost was found"),
+        ("spdk-nvmf-tgt", f"^{re.escape(NO_SPDK.format('nvmf_tgt'))}$"),
+        ("spdk-vhost", f"^{re.escape(NO_SPDK.format('vhost'))}$"),
     ],
 )
 def test_a_program_that_is_not_there_is_named(lab: Lab, kind: str, said: str) -> None:
@@ -390,7 +400,7 @@ def test_a_real_device_is_taken_and_given_back(lab: Lab, machine: FakePci, endin
         processes.wait(target.process, deadline_s=5)
         assert machine.picture() != start
     if ending == "another session":
-        found = storage_target.load_target(lab.directory, "target-1")
+        found = running.load_target(lab.directory, "target-1")
         assert found is not None
         target = found
     assert target.stop() is None
@@ -444,3 +454,63 @@ def test_a_living_socket_in_our_folder_is_not_taken_over(lab: Lab) -> None:
         lab.start(_spec("spdk-nvmf-tgt"))
     target.check()
     target.stop()
+
+
+LACKS = {
+    "no hugepages": (0, "2M", r"target-1: SPDK needs 512 MiB of hugepages, 0 MiB are free"),
+    "too few hugepages": (255, "2M", r"target-1: SPDK needs 512 MiB of hugepages, 510 MiB are"),
+    "no mount": (256, None, r"target-1: 512 MiB of hugepages are free, but no hugetlbfs is mount"),
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_host_without_hugepages_starts_no_target(lab: Lab, lack: str) -> None:
+    """Told before anything is started or written; SPDK itself would take a minute to say less."""
+    free, mounted, said = LACKS[lack]
+    lab.host.pages(free)
+    lab.host.mounted(mounted)
+    with pytest.raises(TargetError, match=said):
+        lab.start(_spec("spdk-nvmf-tgt"))
+    assert processes.recorded(lab.directory / "processes") == []
+    assert lab.left() == []
+    assert not (lab.directory / "logs").exists()
+    lab.start({**_spec("spdk-nvmf-tgt"), "hugepages": False}).stop()
+
+
+def test_a_core_that_is_taken_starts_no_target(lab: Lab) -> None:
+    """Told with whose it is; a target that shares its cores by order may start beside it."""
+    spec = {**_spec("spdk-nvmf-tgt"), "cpus": "1"}
+    with (
+        lab.host.claimed(1) as pid,
+        pytest.raises(TargetError, match=rf"target-1: CPU 1 is claimed by .*\(pid {pid}\)"),
+    ):
+        lab.start(spec)
+    assert processes.recorded(lab.directory / "processes") == []
+    assert lab.left() == []
+    with lab.host.claimed(1):
+        lab.start({**spec, "shares_cores": True}).stop()
+    with pytest.raises(BadInputError, match=r"target-1: cpus 4: the host has CPUs 0-3"):
+        lab.start({**spec, "cpus": "4"})
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_host_without_hugepages_gets_no_bdev(lab: Lab, machine: FakePci, lack: str) -> None:
+    """Its program wants them, too: no file is written, and no device is taken from the kernel."""
+    _, mounted, said = LACKS[lack]
+    lab.host.pages({"no hugepages": 0, "too few hugepages": 127, "no mount": 128}[lack])
+    lab.host.mounted(mounted)
+    said = said.replace("512 MiB", "256 MiB").replace("510", "254")
+    before = machine.picture()
+    with pytest.raises(TargetError, match=said):
+        spdk_bdev_file.write(REAL, name="target-1", directory=lab.directory)
+    assert machine.picture() == before
+    assert lab.left() == []
+
+
+def test_a_bdev_in_memory_counts_into_the_hugepages(lab: Lab) -> None:
+    """What the bdev holds comes on top of what its program takes."""
+    lab.host.pages(132)
+    backend = {"kind": "bdev_malloc", "size_mib": 8}
+    spdk_bdev_file.write(backend, name="bdev", directory=lab.directory).unlink()
+    with pytest.raises(TargetError, match=r"bdev: SPDK needs 265 MiB of hugepages, 264 MiB are"):
+        spdk_bdev_file.write({**backend, "size_mib": 9}, name="bdev", directory=lab.directory)
