@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
@@ -62,6 +63,7 @@ class HostEnvironment(Environment):
     def start(self) -> None:
         """Make the files and start the targets."""
         directory = self.settings.directory.path
+        self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         for spec in self.spec["host_files"]:
             name, backend = spec["name"], spec["backend"]
             self.settings.say(f"making {name}")
@@ -75,6 +77,7 @@ class HostEnvironment(Environment):
     def stop(self) -> None:
         """Stop the targets, then remove the files."""
         with contextlib.ExitStack() as stack:  # each goes, whatever the others raise
+            stack.callback(shutil.rmtree, self._runtime, ignore_errors=True)
             for name, path in self._bdev_files.items():
                 stack.callback(self._remove, name, path)
             for backend in self._files.values():
@@ -139,9 +142,20 @@ class HostEnvironment(Environment):
         with affinity(parse_cpu_list(text) if text else None, self.name):
             return super()._new_connection()
 
+    @property
+    def _runtime(self) -> Path:
+        """Where DPDK makes a folder for each client with SPDK in it, which stays when that ends.
+
+        In /run, where it would be, nobody takes it away. This one goes with the environment, or
+        with the backends of a run whose executor was killed. Source: DPDK 25.03, eal_filesystem.c.
+        """
+        return self.settings.directory.path / "backends" / f"{self.name}.runtime"
+
     def agent_argv(self) -> list[str]:
         """Return the command of an agent on this host."""
-        return agent_connection.local_argv(self._fio, self.settings.directory.run_id)
+        run_id = self.settings.directory.run_id
+        runtime = f"RUNTIME_DIRECTORY={self._runtime}"
+        return ["env", runtime, *agent_connection.local_argv(self._fio, run_id)]
 
 
 def _programs(found: Mapping[str, Any]) -> dict[str, str]:

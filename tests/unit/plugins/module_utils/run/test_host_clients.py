@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_spdk_host import FakeSpdkHost
 from lab_fakes import program
 from run_fakes import fake_fio, job, plan, point
 from vm_less import OPTIONS, reasons, served, vm_less
@@ -22,7 +23,6 @@ from vm_less import OPTIONS, reasons, served, vm_less
 from ansible_collections.nvmelab.bench.plugins.module_utils import processes
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import executor, leftovers, result
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
-from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_host
 
 CHECKOUT = Path(__file__).resolve().parents[5]
 FIXTURES = CHECKOUT / "tests/fixtures/client"
@@ -98,6 +98,24 @@ def test_the_client_is_told_the_targets_own_controller(run: Run) -> None:
     assert str(folder) in asked
 
 
+DPDK = """
+import os, pathlib, sys
+folder = pathlib.Path(os.environ["RUNTIME_DIRECTORY"], "dpdk", f"spdk_pid{os.getpid()}")
+folder.mkdir(parents=True)
+(folder / "config").touch()
+print(folder, file=open(sys.argv[0] + ".log", "a"))
+"""
+
+
+@pytest.mark.parametrize("ending", [PRINTS, HANGS], ids=["ends", "hangs"])
+def test_a_client_leaves_nothing_of_dpdks(run: Run, tmp_path: Path, ending: str) -> None:
+    """What its environment layer leaves on any end lies in the run directory, and goes."""
+    directory = run(DPDK + ending, vm_less("a", limit_s=1.0))
+    made = Path((tmp_path / "spdk_nvme_perf.log").read_text().strip())
+    assert directory.path.resolve() in made.resolve().parents
+    assert not any((directory.path / "backends").iterdir())
+
+
 def test_a_client_that_hangs_is_killed_at_its_own_deadline(run: Run) -> None:
     """The reason names client and limit; the next point is measured all the same."""
     code = HANGS.replace("time.sleep", "sys.argv[4] == '1' and time.sleep")
@@ -149,7 +167,7 @@ def test_bdevperf_reads_a_file_with_the_bdev_that_a_target_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bdev of the plan's kind and size, in SPDK's own form; removed afterwards."""
-    monkeypatch.setattr(spdk_host, "require_hugepages", lambda *_: None)
+    FakeSpdkHost(tmp_path / "spdk-host").install(monkeypatch)
     seen = tmp_path / "seen.json"
     printed = FIXTURES / "bdevperf-v25.05.txt"
     program(
