@@ -71,6 +71,7 @@ echo "$*" > config.mk
 """
 SPDK_MAKEFILE = """all:
 \ttest -e fio/config-host.h
+\t@echo "for DPDK: $(EXTRA_DPDK_CFLAGS)"
 \tmkdir -p build/bin build/examples build/fio
 \tfor name in nvmf_tgt spdk_tgt vhost spdk_nvme_perf spdk_nvme_identify; do \\
 \t  install app.sh build/bin/$$name; done
@@ -79,13 +80,15 @@ SPDK_MAKEFILE = """all:
 """
 # Whoever starts it knows it by its process id; -B, for what is installed stays as it is.
 SPDK_APP = """#!/bin/sh
+test "$*" != -v || { echo "SPDK VERSION"; exit; }
 exec python3 -B "$(dirname "$0")/../../python/spdk/fake_nvmf_tgt.py" "$@"
 """
+# What a DPDK has that cannot be linked with LTO.
+VERSIONING = "lib/eal/include/rte_function_versioning.h"
 SPDK_SERVER = ("fake_nvmf_tgt", "nvme_controller", "spdk_model", "vfio_user_server")
 SPDK = {
     "configure": SPDK_CONFIGURE,
     "Makefile": SPDK_MAKEFILE,
-    "app.sh": SPDK_APP,
     "scripts/rpc.py": "#!/usr/bin/env python3\n",
     "python/spdk/__init__.py": "",
 }
@@ -105,7 +108,7 @@ cat > build/build.ninja <<END
 rule copy
   command = sed s/@DEVICES@/$(paste -sd, devices)/ < \\$in > \\$out
 rule install
-  command = install -D \\$in $prefix/bin/\\$in
+  command = install -D \\$in $prefix/bin/\\$in && install -D -t $prefix/share/qemu ../pc-bios/*
 build qemu-system-x86_64: copy ../qemu.in
 build install: install qemu-system-x86_64
 default qemu-system-x86_64
@@ -121,6 +124,8 @@ QEMU = {
     "configure": QEMU_CONFIGURE,
     "qemu.in": QEMU_PROGRAM,
     "devices": "nvme\nvhost-user-blk-pci\n",
+    "pc-bios/bios-256k.bin": "seabios",
+    "pc-bios/qboot.rom": "qboot",
     "subprojects/packagefiles/berkeley-softfloat-3/meson.build": "",
     "subprojects/packagefiles/berkeley-testfloat-3/meson.build": "",
 }
@@ -171,15 +176,16 @@ class Hub:
         """
         made = origin(self.folder / "spdk/spdk")
         for path, name in PARTS.items():
-            part = self.repository(f"parts/{name}", {"part": path}, "v1")
+            tree = {"part": path, VERSIONING: "#define BIND_DEFAULT_SYMBOL(b, e, n)\n"}
+            part = self.repository(f"parts/{name}", tree, "v1")
             made.submodule(path, f"../../parts/{name}", part.git("rev-parse", "HEAD"))
         made.submodule("ocf", "../../parts/nosuch", "a" * 40)
         here = Path(__file__).parent
         server = {f"{name}.py": (here / f"{name}.py").read_text("utf-8") for name in SPDK_SERVER}
         files = {**SPDK, **{f"python/spdk/{name}": text for name, text in server.items()}}
-        made.commit(files, tag="v25.05")
+        made.commit({**files, "app.sh": SPDK_APP.replace("VERSION", "v25.05")}, tag="v25.05")
         made.submodule("isa-l", "../../parts/lost", "b" * 40)
-        made.commit({"news": "25.09"}, tag="v25.09")
+        made.commit({"app.sh": SPDK_APP.replace("VERSION", "v25.09")}, tag="v25.09")
         self.repository("parts/other", {"part": "isa-l"}, "v2")
 
     def qemu(self) -> None:

@@ -26,7 +26,7 @@ PROGRAMS = {
     ("qemu", "v10.1.0", "bin/qemu-system-x86_64 -device help"): 'name "vfio-user-pci"',
     ("qemu", "10.1.1", "bin/qemu-system-x86_64 --version"): "QEMU emulator",
     ("spdk", "v25.05", "build/bin/nvmf_tgt -v"): "SPDK v25.05",
-    ("spdk", "v25.09", "build/bin/vhost -v"): "SPDK v",
+    ("spdk", "v25.09", "build/bin/vhost -v"): "SPDK v25.09",
     ("upcie", "v0.3.2", "bin/devbind --help"): "--bind",
     ("upcie", "v0.6.0", "bin/hugepages --help"): "setup",
     ("xnvme", "v0.8.0", "bin/xnvme library-info"): "upcie",
@@ -100,6 +100,15 @@ def test_spdk_has_its_submodules_and_fio_s_headers(host: Host) -> None:
     log = host.file(f"{spdk['prefix']}/build.log").content_string
     assert "# left out --disable-tests:" in log
     assert host.file(f"{spdk['prefix']}/python/spdk/__init__.py").exists
+
+
+def test_link_time_optimisation_is_of_one_build(host: Host) -> None:
+    """As asked for, and on record; the DPDK of that time cannot have it, and goes without."""
+    for version, asked, dpdk in (("v25.05", False, ""), ("v25.09", True, "-fno-lto")):
+        spdk = record(host, "spdk", version)
+        assert ("--enable-lto" in spdk["inputs"]["configure"]) == asked
+        log = host.file(f"{spdk['prefix']}/build.log").content_string
+        assert f"for DPDK: {dpdk}\n" in log
 
 
 def test_a_stand_in_is_recorded_as_one(host: Host) -> None:
