@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from lab_fakes import device, guest_spec
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import running as guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting import launch_guest
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.capabilities import probe
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_python
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_payload, guest_python
 
 FREE, USED, HELD, CARD, ABSENT = (
     *("0000:00:10.0", "0000:00:11.0", "0000:00:12.0", "0000:00:03.0", "0000:00:1e.0"),
@@ -23,6 +25,11 @@ FREE, USED, HELD, CARD, ABSENT = (
 ROOT = "0000:00:02.0"
 RAM = {"kind": "ram", "size_mib": 16}
 UIO = "uio_pci_generic"
+# As for test_user_space.py; here the one that has uPCIe's tools.
+GIVEN = "NVMELAB_TEST_GUEST_PREFIXES"
+UPCIE = [
+    word for word in os.environ.get(GIVEN, "").split(":") if Path(word, "bin/devbind").is_file()
+]
 
 
 def test_the_role_there_and_back(lab: Lab, tiny_run: dict[str, Any]) -> None:
@@ -112,3 +119,22 @@ def test_hugepages_are_reserved_as_far_as_memory_goes(running: guest.RunningGues
     assert bind(running, hugepages_2m=32)["hugepages_free"] == 32
     free = bind(running, hugepages_2m=512)["hugepages_free"]
     assert 32 <= free < 256, "the guest has 512 MiB"
+
+
+@pytest.mark.skipif(not UPCIE, reason=f"{GIVEN} names no uPCIe with its tools")
+def test_upcies_own_tools(running: guest.RunningGuest) -> None:
+    """By their names in the guest: bind, back, hugepages; a device with an open file is kept."""
+    guest_payload.send({"paths": UPCIE, "programs": {}}, running.ssh)
+    pages = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+    script = f"""
+        driver() {{ basename $(readlink /sys/bus/pci/devices/$1/driver); }}
+        modprobe {UIO}
+        devbind --device {FREE} --bind {UIO}; driver {FREE}
+        devbind --device {FREE} --bind nvme; driver {FREE}
+        devbind --device {HELD} --bind {UIO}; driver {HELD}
+        hugepages setup --size 2048 --count 16; cat {pages}
+    """
+    done = subprocess.run(
+        running.ssh.argv(script), capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == [UIO, "nvme", "nvme", "16"], done.stderr

@@ -26,6 +26,9 @@ EXCLUDED = ("*.a", "*.log", "include", "man", "pkgconfig", "share")
 UNPACK_S = 120.0
 # To decrypt all of it takes a guest under TCG longer than to decrypt less and to unpack that.
 PACKER = "--use-compress-program=gzip -1"
+# uPCIe's own, for whoever works in a guest by hand: found there by their names.
+TOOLS = ("devbind", "hugepages")
+_IN_PATH = "usr/local/bin"
 UNPACK = ("tar", "--extract", "--gzip", "--file=-", "--no-same-owner", "--skip-old-files")
 
 
@@ -50,8 +53,8 @@ def _way_to(library: str) -> Iterator[str]:
         yield str(path)
 
 
-def pack_argv(paths: Sequence[str]) -> list[str]:
-    """Return the command that writes an archive of these paths to its stdout."""
+def pack_argv(paths: Sequence[str], links: Sequence[str] = ()) -> list[str]:
+    """Return the command that writes an archive of these paths, and ``links``, to its stdout."""
     names = [path.lstrip("/") for path in paths]
     # Below these paths only: the lab directory itself may lie in a folder named share.
     excludes = [
@@ -60,8 +63,18 @@ def pack_argv(paths: Sequence[str]) -> list[str]:
         for pattern in EXCLUDED
         for depth in ("", "*/")
     ]
-    how = ["--create", PACKER, "--file=-", "--directory=/", "--anchored", "--wildcards"]
-    return ["tar", *how, *excludes, "--", *names]
+    how = ["--create", PACKER, "--file=-", "--anchored", "--wildcards"]
+    return ["tar", *how, *excludes, *links, "--directory=/", "--", *names]
+
+
+def link_tools(paths: Sequence[str], folder: Path) -> list[str]:
+    """Make links to the tools in these builds below a folder; tar's words that add them."""
+    tools = [Path(path, "bin", name) for path in paths for name in TOOLS]
+    links = {f"{_IN_PATH}/{tool.name}": tool for tool in tools if tool.is_file()}
+    (folder / _IN_PATH).mkdir(parents=True)
+    for name, tool in links.items():
+        (folder / name).symlink_to(tool)
+    return [f"--directory={folder}", *links] if links else []
 
 
 def send(
@@ -80,9 +93,10 @@ def send(
     if not paths:
         return
     unpack = ssh.argv([*UNPACK, "--directory=/"])
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as links:
+        pack = pack_argv(paths, link_tools(payload["paths"], Path(links)))
         with subprocess.Popen(
-            pack_argv(paths), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            pack, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
         ) as packing:
             try:
                 done = subprocess.run(

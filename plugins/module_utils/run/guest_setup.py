@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.pci import binding
@@ -36,7 +36,8 @@ def main(wish: Mapping[str, Any], system: Path = Path("/")) -> dict[str, Any]:
 
     Returns:
         ``before``: what each device changed had; ``refused``: the cause by address;
-        ``hugepages_free``: null where none were wished for.
+        ``hugepages_free``: null where none were wished for; ``not_mounted``: why no hugetlbfs is,
+        null where one is, or none was wished for.
     """
     before: dict[str, Any] = {}
     refused: dict[str, str] = {}
@@ -46,9 +47,12 @@ def main(wish: Mapping[str, Any], system: Path = Path("/")) -> dict[str, Any]:
         _change(address, driver, system, before, refused)
     count = wish.get("hugepages_2m")
     free = reserve(count, system) if count else None
-    if count:
-        mount_hugetlbfs(system)
-    return {"before": before, "refused": refused, "hugepages_free": free}
+    return {
+        "before": before,
+        "refused": refused,
+        "hugepages_free": free,
+        "not_mounted": mount_hugetlbfs(system) if count else None,
+    }
 
 
 def _change(
@@ -78,14 +82,18 @@ def reserve(count: int, system: Path) -> int:
     return free
 
 
-def mount_hugetlbfs(system: Path) -> None:
-    """Have a hugetlbfs mounted: programs look for one. What hinders it is the kernel's to tell."""
+def mount_hugetlbfs(system: Path) -> Optional[str]:
+    """Have a hugetlbfs mounted: programs look for one. Return what mount said if it failed."""
     mounts = (system / "proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     if any(line.split()[2] == "hugetlbfs" for line in mounts.splitlines()):
-        return
+        return None
     (system / MOUNT_POINT.lstrip("/")).mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "hugetlbfs", MOUNT_POINT]
-    subprocess.run(command, check=False, capture_output=True)
+    done = subprocess.run(command, check=False, capture_output=True)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else f"mount ended with status {done.returncode}"
 
 
 def _number(path: Path) -> int:

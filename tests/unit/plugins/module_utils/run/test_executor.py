@@ -128,7 +128,8 @@ def test_a_device_that_was_not_taken_fails_its_stacks_points_only(
 ) -> None:
     """The cause is the guest's; the guest's other points are measured, and it is not lost."""
     why = "0000:00:10.0: /dev/nvme1n1 is mounted on /srv: in use"
-    answer = {"before": {}, "refused": {"no-such-taken": why}, "hugepages_free": None}
+    answer = {"before": {}, "refused": {"no-such-taken": why}, "hugepages_free": None,
+              "not_mounted": None}  # fmt: skip
     monkeypatch.setattr(guest_python, "call", lambda *_, **__: answer)
     whole = plan(point(1, "guest-1", device="taken"), point(2, "guest-1"))
     device = {"name": "taken", "slot": 16, "driver": "uio_pci_generic"}

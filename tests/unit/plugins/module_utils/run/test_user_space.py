@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_pci import FIRST, NETWORK, SECOND, FakePci
-from lab_fakes import device, guest_spec
+from lab_fakes import device, guest_spec, program
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
@@ -71,6 +72,7 @@ SPEC = guest_spec(
     memory_mib=2048, hugepages_2m=512,
 )  # fmt: skip
 BEFORE = {FIRST: {"driver": "nvme", "override": None}}
+TAKEN = {"before": BEFORE, "refused": {}, "hugepages_free": 512, "not_mounted": None}
 
 
 def taken(
@@ -136,25 +138,53 @@ def test_pages_that_are_free_already_are_enough(tmp_path: Path) -> None:
     assert (tmp_path / "proc/sys/vm/compact_memory").read_text() == "1\n"
 
 
-@pytest.mark.parametrize(
-    ("mounts", "wanted"),
-    [("proc /proc proc rw 0 0\n", 1), ("x /mnt/huge hugetlbfs rw,pagesize=2M 0 0\n", 0)],
+MOUNT = "import pathlib, sys\npathlib.Path(sys.argv[0] + '.calls').write_text(sys.argv[-1])\n"
+FAILS = (
+    "print('mount: warning', file=sys.stderr)\nsys.exit('mount: /dev/hugepages: no such device.')"
 )
-def test_pages_are_mounted_where_none_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, wanted: int
-) -> None:
-    """SPDK finds pages by their mount; one that is there is taken, wherever it is."""
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a guest with 4 free hugepages, none of them mounted; ``mount`` is a stand-in."""
+    for name in ("free_hugepages", "nr_hugepages"):
+        (tmp_path / PAGES).mkdir(parents=True, exist_ok=True)
+        (tmp_path / PAGES / name).write_text("4\n")
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/mounts").write_text(mounts)
-    called: list[Any] = []
-    monkeypatch.setattr(subprocess, "run", lambda argv, **_: called.append(argv))
-    guest_setup.mount_hugetlbfs(tmp_path)
-    assert [argv[0] for argv in called] == ["mount"] * wanted
+    (tmp_path / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
+    program(tmp_path / "mount", MOUNT)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_pages_are_mounted_where_none_are(pages: Path) -> None:
+    """SPDK finds pages by their mount; one that is there is taken, wherever it is."""
+    calls = pages / "mount.calls"
+    (pages / "proc/self/mounts").write_text("x /mnt/huge hugetlbfs rw,pagesize=2M 0 0\n")
+    assert guest_setup.main({"hugepages_2m": 4}, pages)["not_mounted"] is None
+    (pages / "proc/self/mounts").write_text("proc /proc proc rw 0 0\n")
+    assert guest_setup.main({}, pages)["not_mounted"] is None
+    assert not calls.exists()
+    assert guest_setup.main({"hugepages_2m": 4}, pages)["not_mounted"] is None
+    assert calls.read_text() == "/dev/hugepages"
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (FAILS, "mount: /dev/hugepages: no such device."),
+        ("sys.exit(32)", "mount ended with status 32"),
+    ],
+)
+def test_pages_that_cannot_be_mounted(pages: Path, fails: str, said: str) -> None:
+    """Told in mount's own last line; else the first to notice would be fio, in other words."""
+    program(pages / "mount", f"{MOUNT}{fails}\n")
+    assert guest_setup.main({"hugepages_2m": 4}, pages)["not_mounted"] == said
 
 
 def test_only_devices_with_a_programs_driver_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them in one call; without any the guest is not asked."""
-    answer = {"before": BEFORE, "refused": {SECOND: "in use"}, "hugepages_free": 512}
+    answer = {**TAKEN, "refused": {SECOND: "in use"}}
     devices, guest = taken(monkeypatch, answer)
     assert guest.asked == [{"drivers": {FIRST: UIO, SECOND: UIO}, "hugepages_2m": 512}]
     one, two, plain = (devices.target(name, READ) for name in ("one", "two", "plain"))
@@ -167,12 +197,22 @@ def test_only_devices_with_a_programs_driver_are_taken(monkeypatch: pytest.Monke
 
 def test_too_few_pages_refuse_these_devices_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what there is, what is wanted, and the key to change."""
-    answer = {"before": BEFORE, "refused": {SECOND: "in use"}, "hugepages_free": 400}
+    answer = {**TAKEN, "refused": {SECOND: "in use"}, "hugepages_free": 400}
     devices, _ = taken(monkeypatch, answer)
     assert devices.target("one", READ).refusal == (
         "the guest has 400 free hugepages of 2 MiB, wanted 512; it has 2048 MiB of memory: set "
         "guest: memory_mib to 2048 or more"
     )
+    assert devices.target("two", READ).refusal == "in use"
+    assert devices.target("plain", READ).refusal is None
+
+
+def test_pages_without_a_mount_refuse_these_devices_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was refused for another cause keeps that."""
+    said = "mount: /dev/hugepages: unknown filesystem type 'hugetlbfs'."
+    answer = {**TAKEN, "refused": {SECOND: "in use"}, "not_mounted": said}
+    devices, _ = taken(monkeypatch, answer)
+    assert devices.target("one", READ).refusal == f"no hugetlbfs in the guest: {said}"
     assert devices.target("two", READ).refusal == "in use"
     assert devices.target("plain", READ).refusal is None
 
@@ -201,8 +241,7 @@ GIVEN_BACK = {"before": {}, "refused": {}, "hugepages_free": None}
 )
 def test_giving_back(monkeypatch: pytest.MonkeyPatch, answer: Any, odd: str | None) -> None:
     """What each had, once; what is odd is told."""
-    made = {"before": BEFORE, "refused": {}, "hugepages_free": 512}
-    devices, guest = taken(monkeypatch, made, answer)
+    devices, guest = taken(monkeypatch, TAKEN, answer)
     assert devices.give_back() == odd
     assert guest.asked[1:] == [{"back": BEFORE}]
     assert devices.give_back() is None
@@ -213,8 +252,7 @@ def test_a_guest_that_does_not_run_is_not_asked(
     monkeypatch: pytest.MonkeyPatch, state: dict[str, bool]
 ) -> None:
     """Its end must not wait for it."""
-    made = {"before": BEFORE, "refused": {}, "hugepages_free": 512}
-    devices, guest = taken(monkeypatch, made)
+    devices, guest = taken(monkeypatch, TAKEN)
     for name, value in state.items():
         setattr(guest, name, value)
     assert devices.give_back() is None
@@ -243,6 +281,20 @@ def test_builds_come_to_the_same_path(tmp_path: Path) -> None:
     found = sorted(str(path.relative_to(there)) for path in there.rglob("*") if not path.is_dir())
     assert found == ["bin/fio", "lib/libx.so", "lib/libx.so.0"]
     assert (there / "lib/libx.so").readlink() == Path("libx.so.0")
+
+
+def test_the_tools_of_a_build_are_found_in_the_guest(tmp_path: Path) -> None:
+    """By their names in its PATH; a program of the same name that it has is kept."""
+    prefix, guest = tmp_path / "builds/upcie", tmp_path / "guest"
+    for tool in (prefix / "bin/devbind", prefix / "bin/hugepages"):
+        tool.parent.mkdir(parents=True, exist_ok=True)
+        tool.write_text("")
+    own = guest / "usr/local/bin/hugepages"
+    own.parent.mkdir(parents=True)
+    own.write_text("the guest's own")
+    guest_payload.send({"paths": [str(prefix)]}, into(guest))
+    assert (own.parent / "devbind").readlink() == prefix / "bin/devbind"
+    assert own.read_text() == "the guest's own"
 
 
 def test_a_program_comes_with_the_libraries_that_the_guest_lacks(tmp_path: Path) -> None:
