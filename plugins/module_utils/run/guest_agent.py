@@ -11,7 +11,7 @@ Requests are JSON lines on stdin, events are JSON lines on stdout. One point at 
 nothing but fio runs while fio measures. When stdin ends, whoever asked is gone: fio is stopped.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH119, PTH123, PTH208
+# ruff: noqa: PTH102, PTH106, PTH108, PTH110, PTH112, PTH116, PTH119, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ DEVICE = "{device}"  # stands for the path in argv until the device is found
 
 
 CHARACTER = "character"  # of a request's node: the device that NVMe commands go through
+GATE = "NVMELAB_GATE"  # in fio's environment: the folder of its gate
+# fio's exec_prerun, for jobs that are to begin at once; without a gate it does nothing.
+AT_GATE = f'[ -z "${GATE}" ] || {{ echo >>"${GATE}/came" && read -r go <"${GATE}/go"; }} || :'
+# After a complaint of fio's, a job that has not come for so long will not come.
+GATE_GRACE_S = 10.0
+GATE_LOOK_S = 0.05
 
 
 def further_device(number: int) -> str:
@@ -113,11 +119,15 @@ class Agent:
         for number, more in enumerate(request.get("more") or ()):
             word, device = further_device(number), self._device({**request, **more})
             argv = [f"--filename={device}" if one == f"--filename={word}" else one for one in argv]
-        if request.get("hold"):
+        begun = {"event": "started", "id": request["id"], "argv": argv}
+        gate = Gate(int(request["gate"])) if request.get("gate") else None
+        is_ready_later = bool(gate and request.get("hold"))
+        if request.get("hold") and not is_ready_later:
             self._await_go(request["id"])
-        self.tell({"event": "started", "id": request["id"], "argv": argv})
+        if not is_ready_later:
+            self.tell(begun)
         started, before = time.monotonic(), None if request["is_first"] else self._ended
-        event = self._fio(argv, float(request["limit_s"]))
+        event = self._fio(argv, float(request["limit_s"]), gate, begun if is_ready_later else None)
         self._ended = time.monotonic()
         event.update(event="finished", id=request["id"], duration_s=self._ended - started)
         event["gap_s"] = None if before is None else started - before
@@ -132,6 +142,14 @@ class Agent:
         if not word.get("go"):
             raise DeviceError("not started: another guest was not ready")
 
+    def _begin(self, begun: dict[str, Any] | None) -> bool:
+        """Await the word and tell that it has begun; False where that was long ago."""
+        if begun is None:
+            return False
+        self._await_go(begun["id"])
+        self.tell(begun)
+        return True
+
     def _device(self, request: dict[str, Any]) -> str:
         """Return the device's path; one that did not come once is not waited for again."""
         address = request["pci_address"]
@@ -145,25 +163,35 @@ class Agent:
         refuse_if_in_use(device)
         return character_device(device) if request.get("node") == CHARACTER else f"/dev/{device}"
 
-    def _fio(self, argv: list[str], limit_s: float) -> dict[str, Any]:
+    def _fio(
+        self, argv: list[str], limit_s: float, gate: Gate | None, begun: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Run fio to its end; ``begun`` is told once all guests' jobs stand at the gate."""
         clock = time.time()
         try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            process = start_fio(argv, gate)
         except OSError as error:
+            if gate:
+                gate.close()
+                gate.remove()
+            self._begin(begun)
             return {"exit_code": None, "stdout": "", "stderr": f"{argv[0]} cannot be run: {error}"}
         output = Output(process)
         timed_out, stuck = False, []
+        end = time.monotonic() + limit_s
         try:
-            output.read_until_end(time.monotonic() + limit_s, asker=self._requests)
+            if gate:
+                gate.await_jobs(output, end, asker=self._requests)
+                end = time.monotonic() + limit_s if self._begin(begun) else end
+                gate.open()
+            output.read_until_end(end, asker=self._requests)
             timed_out = process.poll() is None
         finally:
+            if gate:
+                gate.close()
             stuck = stop_tree(process, output)
+            if gate:
+                gate.remove()
         stdout, stderr = output.texts()
         return {
             "exit_code": process.returncode,
@@ -172,8 +200,73 @@ class Agent:
             "stdout": stdout,
             "stderr": stderr[-STDERR_CHARACTERS:],
             "agent_started_at": clock,
+            "let_go_at": gate.opened_at if gate else None,
             "agent_ended_at": time.time(),
         }
+
+
+def start_fio(argv: list[str], gate: Gate | None) -> subprocess.Popen[bytes]:
+    """Start fio in a session of its own; raises OSError."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, GATE: gate.folder} if gate else None,
+        cwd=gate.folder if gate else None,  # fio writes there what its jobs' commands say
+    )
+
+
+class Gate:
+    """Where the jobs of one fio wait until all have opened their devices, to begin at once.
+
+    fio starts its jobs at once, but each then opens its device: xNVMe one after the other, so that
+    the first of 24 had measured for seconds before the last began.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self.opened_at: float | None = None
+        self.folder = f"/tmp/nvmelab-gate-{os.getpid()}-{time.monotonic_ns()}"  # noqa: S108
+        os.mkdir(self.folder, 0o700)
+        os.mkfifo(f"{self.folder}/go")
+        # Both ends: no reader waits for a writer, and all read the end when this process dies.
+        self._go = os.open(f"{self.folder}/go", os.O_RDWR)
+
+    def await_jobs(self, output: Output, end: float, asker: int) -> None:
+        """Return when all jobs have come, when one that complained never will, or fio has ended."""
+        seen, changed = (0, 0), time.monotonic()
+        while time.monotonic() < end and not output.has_ended():
+            output.read_until_end(time.monotonic() + GATE_LOOK_S, asker=asker)
+            now = (self._came(), output.complaint_size())
+            if now != seen:
+                seen, changed = now, time.monotonic()
+            is_late = seen[1] and time.monotonic() >= changed + GATE_GRACE_S
+            if seen[0] >= self._jobs or is_late:
+                return
+
+    def open(self) -> None:
+        """Let all go, also those that are yet to come."""
+        self.opened_at = time.time()
+        os.write(self._go, b"\n" * self._jobs)
+
+    def close(self) -> None:
+        """Let go whoever waits or comes yet, without having them counted."""
+        os.unlink(f"{self.folder}/go")
+        os.close(self._go)
+
+    def remove(self) -> None:
+        """Remove what is left, once no job is there to write into it."""
+        with contextlib.suppress(OSError):  # one that cannot be killed is
+            for name in os.listdir(self.folder):
+                os.unlink(f"{self.folder}/{name}")
+            os.rmdir(self.folder)
+
+    def _came(self) -> int:
+        with contextlib.suppress(OSError):
+            return os.stat(f"{self.folder}/came").st_size
+        return 0
 
 
 class Output:
@@ -189,6 +282,15 @@ class Output:
         """Return stdout's and stderr's text; what is no UTF-8 goes through as surrogates."""
         whole = (b"".join(parts) for parts in self._parts.values())
         return [text.decode("utf-8", "surrogateescape") for text in whole]
+
+    def has_ended(self) -> bool:
+        """Whether fio has ended."""
+        return self._process.poll() is not None
+
+    def complaint_size(self) -> int:
+        """Return how many bytes stderr has brought."""
+        stderr = self._process.stderr
+        return sum(map(len, self._parts[stderr.fileno()])) if stderr else 0
 
     def close(self) -> None:
         """Close both streams."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Names of programs in Place.programs, beside those of clients.
 FIO_PLUGIN = "fio_plugin"
 PLUGIN_FIO = "fio of the plugin"
+# fio's option for a command of each job, after its device is open and before its clock starts.
+PRERUN = "exec_prerun"
 
 
 class NoProgramError(NvmelabError):
@@ -71,9 +73,21 @@ def _fio(point: Mapping[str, Any], target: Target, place: Place) -> List[str]:
     if target.names:
         paths = [filename, *(_further(number, one) for number, one in enumerate(target.more))]
         devices = {name: str(paths[number]) for number, name in enumerate(target.names)}
+        if gated_jobs(point, target):
+            options = {**options, PRERUN: guest_agent.AT_GATE}
         return fio_job.argv_of_jobs(options, devices, fio=fio)
     argv = fio_job.argv(options, filename, name=name, fio=fio)
     return command.started(argv) if target.transport_id else argv
+
+
+def gated_jobs(point: Mapping[str, Any], target: Target) -> int:
+    """Return how many jobs of one fio are to begin at once; 0 where there is but one device.
+
+    The place for that in fio is one that a user's own command may have: then it has it.
+    """
+    if not target.names or PRERUN in point["fio"]:
+        return 0
+    return len(target.names) * fio_job.count_of(point["fio"].get("numjobs", 1))
 
 
 def _further(number: int, target: Target) -> Optional[str]:

@@ -200,5 +200,6 @@ def _judge(
     facts = verdict.PointFacts(
         point["runs_on"], point["fio"], rows, outcome.load, host, outcome.movement,
         device_count=sum(len(part["devices"]) or 1 for part in point.get("parts", ())) or 1,
+        shared_ratio=outcome.more.get("shared_ratio"),
     )  # fmt: skip
     return verdict.point_verdict(facts)

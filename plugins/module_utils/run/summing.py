@@ -12,10 +12,12 @@ is in the folder ``raw``, and in short in the point's record.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ansible_collections.nvmelab.bench.plugins.module_utils import atomic_file, fio_output
+from ansible_collections.nvmelab.bench.plugins.module_utils.fio import overlap
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio import summed as fio_summed
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import directory as run_directory
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import point_record
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from ansible_collections.nvmelab.bench.plugins.module_utils.run.directory import RunDirectory
 
 Event = Mapping[str, Any]
+
+# What fio says of the command that jobs wait by: ours, and no JSON.
+_GATE_NOTES = re.compile(r"\A(?:[^\n]* : Saving output of prerun in [^\n]*\.prerun\.txt\n)+")
 
 
 def summed(
@@ -48,7 +53,7 @@ def summed(
         guest = share["guest"]
         path = directory.raw_path(point["id"], guest)
         path.parent.mkdir(exist_ok=True)
-        atomic_file.write_text(path, event["stdout"])
+        atomic_file.write_text(path, _GATE_NOTES.sub("", event["stdout"]))
         found, cause = point_record.read_output(point, replace(outcome, event=event), str(path))
         rows += found
         causes.append(named(guest if several else None, cause) if cause else None)
@@ -71,7 +76,27 @@ def summed(
             named(guest, event["stderr"]) for guest, event in zip(guests, events) if event["stderr"]
         ),
     )
-    return replace(outcome, event=whole, more={"parts": parts, "start_s": talk.start_s})
+    more = {"parts": parts, "start_s": talk.start_s, "shared_ratio": _shared_ratio(events)}
+    return replace(outcome, event=whole, more=more)
+
+
+def _shared_ratio(events: Sequence[Event]) -> Optional[float]:
+    """Return the part of their time in which all jobs of all guests measured; None if unknown.
+
+    Clocks of guests differ: each counts from when its jobs were let go, which was at once.
+    """
+    found: list[overlap.Window] = []
+    for event in events:
+        let_go_at = event.get("let_go_at") or event.get("agent_started_at") or 0.0
+        try:
+            documents = fio_output.parse_documents(event["stdout"])
+        except fio_output.FioOutputError:
+            return None
+        own = overlap.windows(documents[-1], zero_ms=let_go_at * 1000) if documents else None
+        if own is None:
+            return None
+        found += own
+    return overlap.shared_ratio(found)
 
 
 def _whole(

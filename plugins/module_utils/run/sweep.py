@@ -131,6 +131,8 @@ class Sweep:
 
         talk = together.Talk([together.Speaker(p.name, p.place.connection) for p in parts])
         wait_s = DEVICE_DEADLINE_S + ANSWER_S
+        if len(parts) > 1 and any("gate" in request for request in requests):
+            wait_s += limit_s  # the guests say that they are ready once all devices are open
         refused = talk.begin(requests, deadline_s=wait_s, check=check)
         if refused:
             return point_record.failed(self._directory, point, refused)
@@ -173,6 +175,9 @@ class Sweep:
             "node": target.node,
             "device_deadline_s": DEVICE_DEADLINE_S,
         }
+        jobs = point_command.gated_jobs(point, target)
+        if jobs:
+            request["gate"] = jobs
         sought = [one for one in target.more if one.sought_address]
         more = [{"pci_address": one.sought_address, "node": one.node} for one in sought]
         return {**request, "more": more} if more else request

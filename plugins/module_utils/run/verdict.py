@@ -15,6 +15,8 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.run import host_stat
 # Little's law bounds what is in flight; clocks and rounding give a little over it.
 LITTLE_TOLERANCE = 1.03
 RUNTIME_RATIO_MIN = 0.95
+# Of the time of jobs whose IOPS are added; ramps and rounding need a little.
+SHARED_RATIO_MIN = 0.9
 STEAL_PERCENT_MAX = 1.0
 # In CPUs, not in percent: a quarter of a CPU disturbs a queue pair on 2 and on 200 CPUs alike.
 OTHER_CPUS_MAX = 0.25
@@ -47,6 +49,7 @@ class PointFacts:
     host: HostFacts = field(default_factory=HostFacts)
     movement: Optional[Mapping[str, Any]] = None
     device_count: int = 1  # how many are driven at once, each by jobs of its own
+    shared_ratio: Optional[float] = None  # of those jobs' time: in which all of them measured
 
 
 def reason(code: str, text: str) -> dict[str, str]:
@@ -67,6 +70,7 @@ def point_verdict(facts: PointFacts) -> dict[str, Any]:
             *_host_reasons(facts),
             *_runtime_reasons(facts),
             *_inflight_reasons(facts),
+            *_sum_reasons(facts),
             *_load_reasons(facts),
             *movement_reasons.point_reasons(facts.movement),
         ]
@@ -149,6 +153,15 @@ def _inflight_reasons(facts: PointFacts) -> list[dict[str, str]]:
             f"{allowed}: the clocks cannot be trusted",
         )
     ]
+
+
+def _sum_reasons(facts: PointFacts) -> list[dict[str, str]]:
+    ratio = facts.shared_ratio
+    if ratio is None or ratio >= SHARED_RATIO_MIN:
+        return []
+    text = f"its jobs measured together for {ratio * 100:.0f} % of their time, less than"
+    why = "the sum is of no one moment; give it a longer runtime"
+    return [reason("jobs-apart", f"{text} {SHARED_RATIO_MIN * 100:.0f} %: {why}")]
 
 
 def _load_reasons(facts: PointFacts) -> list[dict[str, str]]:

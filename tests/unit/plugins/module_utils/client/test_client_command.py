@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import command, workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import BadInputError
-from ansible_collections.nvmelab.bench.plugins.module_utils.run import point_command
+from ansible_collections.nvmelab.bench.plugins.module_utils.run import guest_agent, point_command
 from ansible_collections.nvmelab.bench.plugins.module_utils.run.sweep import Place, Target
 
 OPTIONS = {"rw": "randread", "bs": "4k", "iodepth": 16, "runtime": "2m", "ramp_time": 3}
@@ -24,7 +24,8 @@ def test_bdevperf_has_one_bdev_one_core_one_job() -> None:
     assert command.bdevperf("/spdk/bdevperf", OPTIONS, config="c.json", bdev="bdev0", cpu=1) == [
         *ENV,
         *("/spdk/bdevperf", "-c", "c.json", "-T", "bdev0", "-m", "[1]"),
-        *("--disable-cpumask-locks", "-q", "16", "-o", "4096", "-w", "randread", "-t", "120"),
+        *("--disable-cpumask-locks", "--num-trace-entries", "0"),
+        *("-q", "16", "-o", "4096", "-w", "randread", "-t", "120"),
         *("-l", "-l"),
     ]
 
@@ -140,3 +141,16 @@ def test_options_that_mean_nothing_to_it_are_left_out() -> None:
     assert workload.taken(options) == {
         "rw": "read", "bs": "4k", "iodepth": 1, "runtime": 5, "time_based": 1,
     }  # fmt: skip
+
+
+def test_several_devices_are_driven_from_the_same_moment() -> None:
+    """Their jobs wait for each other by fio's exec_prerun, unless a user's own command has it."""
+    two = Target("/dev/a", more=(Target("/dev/b"),), names=("d_1", "d_2"))
+    wait = f"--exec_prerun={guest_agent.AT_GATE}"
+    assert point_command.argv(point(), two, place()).count(wait) == 1
+    assert point_command.gated_jobs(point(), two) == 2
+    assert point_command.gated_jobs(point(fio={**OPTIONS, "numjobs": 3}), two) == 6
+    own = point(fio={**OPTIONS, "exec_prerun": "date"})
+    assert wait not in point_command.argv(own, two, place())
+    assert point_command.gated_jobs(own, two) == 0
+    assert wait not in point_command.argv(point(), Target("/dev/a"), place())

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from run_fakes import fake_fio, job, plan, point
+from run_fakes import FIXTURES, fake_fio, job, plan, point
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.running import GuestError
 from ansible_collections.nvmelab.bench.plugins.module_utils.run import (
@@ -97,6 +97,9 @@ def group_point(number: int, **more: Any) -> dict[str, Any]:
     return point(number, "group", parts=parts, **more)
 
 
+# Real output of fio 3.42: two jobs, 1004 ms, and when they began.
+LATE_OUTPUT = FIXTURES / "gen-v3.42-randrw-2jobs.json"
+
 Run = Callable[..., tuple[dict[str, Any], Any]]
 
 
@@ -116,6 +119,17 @@ def run(tmp_path: Path, guests: FakeGuests) -> Run:
         return manifest, made.directory
 
     return execute
+
+
+def test_guests_that_began_apart_taint_the_sum(run: Run) -> None:
+    """Each job counts from when its guest's agent let it go; two begin five seconds after one."""
+    began = "$(( $(date +%s%3N) + ${GUEST##*_} / 2 * 5000 ))"
+    then = f'sed "s/\\"job_start\\" : [0-9]*/\\"job_start\\" : {began}/" {LATE_OUTPUT}; exit 0'
+    _, directory = run(group_point(1), then=then)
+    record = directory.record("0001")
+    assert record["state"] == "ok", record["reason"]
+    assert record["shared_ratio"] == 0.0
+    assert "jobs-apart" in [one["code"] for one in record["verdict"]["reasons"]]
 
 
 def test_all_guests_drive_a_point_and_the_row_is_their_sum(run: Run, guests: FakeGuests) -> None:

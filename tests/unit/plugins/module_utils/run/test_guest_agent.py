@@ -232,6 +232,88 @@ def test_a_held_point_starts_at_the_word(connect: Connect, tmp_path: Path) -> No
     assert (tmp_path / "ran").read_text() == "\n"
 
 
+def gated_fio(tmp_path: Path, then: str = "") -> str:
+    """A fio with three jobs, the last of which opens its device late; they log what they do."""
+    log = tmp_path / "log"
+    job = f'sleep 0.$n; echo came >>{log}; sh -c "$1"; echo began >>{log}'
+    jobs = f'for n in 1 2 4; do ( {job} ) & done; echo "$NVMELAB_GATE" >{tmp_path}/gate; '
+    return fake_fio(tmp_path, f"{jobs}{then}\nwait")
+
+
+def test_jobs_wait_at_the_gate_for_the_last(connect: Connect, tmp_path: Path) -> None:
+    """None begins before all have come; nothing of the gate is left. Without one, none waits."""
+    fio = gated_fio(tmp_path)
+    agent = connect(fio)
+    agent.event(deadline_s=30)
+    event = ask(agent, [fio, guest_agent.AT_GATE], gate=3)
+    assert event["exit_code"] == 0
+    assert event["agent_started_at"] < event["let_go_at"] < event["agent_ended_at"]
+    assert (tmp_path / "log").read_text().split() == ["came"] * 3 + ["began"] * 3
+    gate = (tmp_path / "gate").read_text().strip()
+    assert gate.startswith("/tmp/")
+    assert not Path(gate).exists()
+    event = ask(agent, [fio, guest_agent.AT_GATE])
+    assert (event["exit_code"], event["let_go_at"]) == (0, None)
+    assert (tmp_path / "gate").read_text() == "\n"
+
+
+@pytest.mark.parametrize("go", [True, False])
+def test_a_held_point_is_ready_when_its_jobs_are(
+    connect: Connect, tmp_path: Path, *, go: bool
+) -> None:
+    """All have come then, none begins before the word; told otherwise, fio is ended."""
+    fio = gated_fio(tmp_path)
+    agent = connect(fio)
+    agent.event(deadline_s=30)
+    assert ask(agent, [fio, guest_agent.AT_GATE], gate=3, hold=True)["event"] == "ready"
+    assert (tmp_path / "log").read_text().split() == ["came"] * 3
+    agent.request({"id": "0001", "go": go})
+    event = agent.event(deadline_s=30)
+    assert event["event"] == ("started" if go else "refused")
+    if go:
+        assert agent.event(deadline_s=30)["exit_code"] == 0
+        assert (tmp_path / "log").read_text().split()[3:] == ["began"] * 3
+    assert not Path((tmp_path / "gate").read_text().strip()).exists()
+
+
+def test_a_held_fio_that_is_not_there_is_told_in_its_turn(connect: Connect, tmp_path: Path) -> None:
+    """Ready, started and finished as of any other: the other guests' points go on."""
+    agent = connect(fake_fio(tmp_path))
+    agent.event(deadline_s=30)
+    assert ask(agent, ["/no/such/fio"], gate=2, hold=True)["event"] == "ready"
+    agent.request({"id": "0001", "go": True})
+    assert agent.event(deadline_s=30)["event"] == "started"
+    assert "cannot be run" in agent.event(deadline_s=30)["stderr"]
+
+
+def test_a_job_that_complained_and_never_comes_is_not_waited_for(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others go on, so that fio ends and tells why, long before the point's limit."""
+    source = altered_source(("GATE_GRACE_S = 10.0", "GATE_GRACE_S = 0.2"))
+    monkeypatch.setattr(agent_connection, "agent_source", lambda: source)
+    fio = gated_fio(tmp_path, "echo no such device >&2")
+    agent = connect(fio)
+    agent.event(deadline_s=30)
+    event = ask(agent, [fio, guest_agent.AT_GATE], gate=4)
+    assert (event["exit_code"], event["timed_out"]) == (0, False)
+    assert event["stderr"] == "no such device\n"
+    assert (tmp_path / "log").read_text().split().count("began") == 3
+
+
+def test_who_waits_at_the_gate_is_ended_with_the_asker(connect: Connect, tmp_path: Path) -> None:
+    """The connection closes while a job waits for one that never comes: fio ends, all is gone."""
+    fio = gated_fio(tmp_path, f"echo $$ >{tmp_path}/pid")
+    agent = connect(fio)
+    agent.event(deadline_s=30)
+    more = {"pci_address": None, "device_deadline_s": 0, "limit_s": 30, "is_first": False}
+    agent.request({"id": "0001", "argv": [fio, guest_agent.AT_GATE], "gate": 9, **more})
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "log").exists())
+    agent.close()
+    wait_until(lambda: is_gone(int((tmp_path / "pid").read_text())))
+    wait_until(lambda: not Path((tmp_path / "gate").read_text().strip()).exists())
+
+
 def test_death_of_the_agent_is_told(connect: Connect, tmp_path: Path) -> None:
     """Killed from outside, the next wait names the log instead of waiting for the deadline."""
     agent = connect(fake_fio(tmp_path))

@@ -50,6 +50,16 @@ def test_rows_are_held_against_the_job(rows: list[dict[str, Any]], expected: lis
 
 
 @pytest.mark.parametrize(
+    ("ratio", "expected"), [(None, []), (1.0, []), (0.9, []), (0.89, ["jobs-apart"])]
+)
+def test_jobs_that_did_not_measure_at_once_taint_their_sum(
+    ratio: float | None, expected: list[str]
+) -> None:
+    """A tenth of their time may be lost to begin and end; an old fio does not tell."""
+    assert codes(shared_ratio=ratio) == expected
+
+
+@pytest.mark.parametrize(
     ("load", "cpu_count", "expected"),
     [
         ({"steal_percent": 1.1, "other_cpu_percent": 0.0}, 2, ["steal"]),
