@@ -74,7 +74,11 @@ def failure(directory: RunDirectory) -> str:
     parts = [f"run {directory.run_id}: {content['state']}: {reason}"]
     if failed:
         parts.append(f"failed points: {'; '.join(_causes(failed))}")
-    parts += [f"remark: {remark}" for remark in content.get("remarks") or ()]
+    remarks = content.get("remarks") or ()
+    if remarks:  # the table has them; what is odd must not drown the cause
+        parts.append(
+            f"{len(remarks)} remark{'s' * (len(remarks) > 1)} in {directory.manifest_path}"
+        )
     parts.append(f"logs: {directory.logs}")
     return "; ".join(parts)
 

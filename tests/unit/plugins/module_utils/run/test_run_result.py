@@ -56,7 +56,7 @@ def test_failure_names_points_cause_and_logs(directory: RunDirectory) -> None:
 
 
 def test_every_cause_of_a_failure_is_told_once(directory: RunDirectory) -> None:
-    """Four causes at most, each with its points, and what was odd beside them."""
+    """Four causes at most, each with its points; where to read what was odd beside them."""
     causes = ["dead", "mute", "dead", *("not run: dead",) * 13, "not run: a", "b", "c", "d"]
     failed = [{"id": f"{n:04}", "reason": cause} for n, cause in enumerate(causes, 1)]
     content = {**(directory.manifest() or {}), "points_failed": failed, "remarks": ["odd"]}
@@ -65,7 +65,8 @@ def test_every_cause_of_a_failure_is_told_once(directory: RunDirectory) -> None:
     assert first.startswith("0001, 0003 (so 0004, 0005, ")
     assert first.endswith("0014, 0015 and 1 more not run): dead")
     assert others[0] == "0002: mute"
-    assert others[1:5] == ["0017: not run: a", "0018: b", "and 2 more causes", "remark: odd"]
+    assert others[1:4] == ["0017: not run: a", "0018: b", "and 2 more causes"]
+    assert others[4] == f"1 remark in {directory.manifest_path}"
     assert run_result.summary(directory)["run"]["remarks"] == ["odd"]
 
 
