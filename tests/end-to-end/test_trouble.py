@@ -60,7 +60,9 @@ def test_qemu_killed_in_mid_sweep(lab: Lab, tiny_run: dict[str, Any], tmp_path: 
     assert re.search(r"signal 9|SIGKILL", output), output[-4000:]
     assert "qemu.log" in output
     assert lab.manifest(run)["state"] in ("partial", "complete")
-    assert lab.manifest(run)["points_failed"]
+    failed = {one["reason"].removeprefix("not run: ") for one in lab.manifest(run)["points_failed"]}
+    (cause,) = failed  # one for all of them, in one line, with the log
+    assert re.fullmatch(r"guest-[\w-]+: QEMU was killed by SIGKILL.*qemu\.log.*", cause), cause
     assert list(lab.store.glob(f"runs/{run.name}/*/manifest.json"))
     assert lab.processes() == []
 
@@ -248,3 +250,5 @@ def test_named_stack_that_cannot_run_is_a_failure(lab: Lab, tiny_run: dict[str, 
     line = done.stderr.splitlines()[-1]
     assert "spdk-vfio-user: " in line
     assert "has no device vfio-user-pci" in line
+    assert "qemu_suite: " in line
+    assert "nvmelab_builds" in line

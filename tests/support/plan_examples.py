@@ -5,8 +5,17 @@ from __future__ import annotations
 
 import copy
 import textwrap
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout import lay_out
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout_text import (
+    layout_dict,
+    pinning,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import needs
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_request import make_request
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.topology import read_topology
 from nvmelab.experiment.document import Experiment, parse_experiment
 
 HEAD = """\
@@ -92,3 +101,10 @@ def experiment(*stacks: str, head: str = HEAD, workloads: str = WORKLOADS) -> Ex
 def debian_12(**changes: Any) -> dict[str, Any]:
     """Capabilities of a Debian 12 host, with some of them changed."""
     return {**copy.deepcopy(DEBIAN_12), **changes}
+
+
+def layout_for(plan: dict[str, Any], sysfs: str, **options: Any) -> dict[str, Any]:
+    """What the module cpu_layout_info returns for a plan, on a host with SPDK."""
+    found = lay_out(read_topology(Path(sysfs)), make_request(needs(plan["environments"], options)))
+    made = {"layout": layout_dict(found), "picture": "", "kernel_args": []}
+    return {**made, "pinning": pinning(found)}

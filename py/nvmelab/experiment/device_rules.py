@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
+    BUILT_DRIVER,
     OWN_DRIVERS,
-    USER_SPACE_DRIVERS,
     XNVME,
     passes_through,
 )
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.located_yaml import Fault
 from nvmelab.experiment.suggest import not_allowed
@@ -83,9 +84,9 @@ def _xnvme(options: Mapping[str, fio_options.Value], stack: Stack) -> Iterator[F
                 "found vfio-pci with engine xnvme over vfio-user: uPCIe maps its memory in 512"
             )
             yield Fault(("driver",), f"{message} pieces, SPDK takes 64; wanted uio_pci_generic")
-        if backend not in (None, *OWN_DRIVERS):
-            message = f"{not_allowed(str(backend), OWN_DRIVERS)} (with driver: {stack.driver})"
-            yield Fault(path, message)
+        if backend not in (None, BUILT_DRIVER):
+            message = f"{not_allowed(str(backend), (BUILT_DRIVER,))} (with driver: {stack.driver}, "
+            yield Fault(path, f"{message}as role xnvme builds it)")
     elif backend in OWN_DRIVERS:
         message = f"found {backend!r}, which drives the device itself, with driver: {stack.driver}"
         yield Fault(path, f"{message}; wanted driver: {' or '.join(USER_SPACE_DRIVERS)}")

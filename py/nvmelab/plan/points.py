@@ -17,11 +17,13 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.fio import device_no
 from nvmelab.errors import BadInputError
 from nvmelab.experiment import fio_options
 from nvmelab.experiment.document import digest, key_path, select_stacks
+from nvmelab.experiment.stack_sweep import meant_by
 from nvmelab.plan import cpu_layout as plan_cpu_layout
 from nvmelab.plan import environments as plan_environments
 from nvmelab.plan import requirements as stack_requirements
 from nvmelab.plan import sizes
 from nvmelab.plan.host_capabilities import Capabilities, capabilities_from
+from nvmelab.skips import lines as skip_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +76,7 @@ def make_plan(
     experiment = select_stacks(experiment, named_stacks) if named_stacks else experiment
     known = None if capabilities is None else capabilities_from(capabilities)
     skips = _skips(experiment, known, host) if known else []
-    _require_runnable(experiment, skips, named=bool(named_stacks), host=host)
+    _require_runnable(experiment, skips, named_stacks or (), host)
     runnable = [name for name in experiment.stacks if name not in {s["stack"] for s in skips}]
     groups = plan_environments.group(experiment, runnable)
     if known:
@@ -148,13 +150,23 @@ def _engines(experiment: Experiment, stack: Stack) -> frozenset[str]:
 
 
 def _require_runnable(
-    experiment: Experiment, skips: Sequence[Mapping[str, str]], *, named: bool, host: str | None
+    experiment: Experiment,
+    skips: Sequence[Mapping[str, str]],
+    named: Sequence[str],
+    host: str | None,
 ) -> None:
-    if not skips or (len(skips) < len(experiment.stacks) and not named):
+    """Refuse a plan with zero points, and one without a point of what the user named.
+
+    The name of a stack whose size is swept means all its sizes: one that runs is enough.
+    """
+    cannot = {skip["stack"] for skip in skips}
+    meant = [set(meant_by(name, experiment.stacks)) for name in named] or [set(experiment.stacks)]
+    lacking = set().union(*(stacks for stacks in meant if stacks <= cannot))
+    if not lacking:
         return
     what = "named stacks cannot run" if named else "no stack can run: the plan has zero points"
     head = f"experiment {experiment.name}{_on(host)}: {what}"
-    causes = [f"{skip['stack']}: {skip['reason']}" for skip in skips]
+    causes = skip_lines(skip for skip in skips if skip["stack"] in lacking)
     if len(causes) == 1:
         raise PlanError(f"{head}: {causes[0]}")
     raise PlanError("\n  ".join([head, *causes]))

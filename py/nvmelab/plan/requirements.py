@@ -7,22 +7,29 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.client import workload
 from ansible_collections.nvmelab.bench.plugins.module_utils.client.command import SPDK_ENGINE
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
-    USER_SPACE_DRIVERS,
-)
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
 from nvmelab.experiment import qemu_properties
 from nvmelab.experiment.located_yaml import Fault
 from nvmelab.plan import real_devices, sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nvmelab.experiment.model import Guest, Stack
     from nvmelab.plan.host_capabilities import Capabilities, Qemu
 
 # For the reader of a skip only; what counts is what the binary lists.
 _UPSTREAM_SINCE = {"vfio-user-pci": "10.1", "iothread-vq-mapping": "9.0"}
+# The way out of a skip, by variables of the inventory.
+_NEWER_QEMU = "in qemu_suite: trixie-backports"
+_SPDK = "nvmelab_builds: spdk, or capabilities_spdk_directory"
+_SPDK_ENGINE = "nvmelab_builds: spdk, xnvme, fio"
+# Engines that the fio of the role has, and that of an image may lack.
+_BUILT_ENGINES = {
+    "xnvme": "nvmelab_builds: xnvme, fio",
+    "io_uring_cmd": "nvmelab_builds: xnvme, fio",
+}
 _IN_MEMORY = ("ram", "bdev_malloc")
 _SHARED_MEMORY = ("vhost-user", "vfio-user")
 _BLOCK_DRIVERS = {"null-co": "null-co", "ram": "file", "raw-file": "file"}
@@ -96,11 +103,11 @@ def _host_client(
     """Yield what lacks of the client; SPDK's engine comes with a fio that loads it."""
     spdk = capabilities.spdk
     if stack.client == workload.BDEVPERF and not (spdk and spdk.bdevperf):
-        yield "no SPDK bdevperf on the host"
+        yield f"no SPDK bdevperf on the host ({_SPDK})"
     elif stack.client == workload.NVME_PERF and not (spdk and spdk.spdk_nvme_perf):
-        yield "no SPDK spdk_nvme_perf on the host"
+        yield f"no SPDK spdk_nvme_perf on the host ({_SPDK})"
     elif SPDK_ENGINE in engines and not (spdk and spdk.fio_plugin):
-        yield "no SPDK engine on the host that a fio there loads"
+        yield f"no SPDK engine on the host that a fio there loads ({_SPDK_ENGINE})"
     elif stack.client == workload.FIO and SPDK_ENGINE not in engines:
         yield from _host_fio(engines, capabilities)
 
@@ -109,7 +116,7 @@ def _host_fio(engines: frozenset[str], capabilities: Capabilities) -> Iterator[s
     if capabilities.fio is None:
         yield "no fio on the host"
         return
-    yield from _engines(engines, capabilities.fio.engines, f"fio {capabilities.fio.version}")
+    yield from _engines(engines, capabilities.fio.engines, f"fio {capabilities.fio.version}", {})
 
 
 def _guest(
@@ -125,7 +132,8 @@ def _guest(
     built = payload.fio if payload else None
     present = built.engines if built else image.fio_engines
     version = built.version if built else image.fio_version
-    yield from _engines(engines, present, f"fio {version} in the guest")
+    ways_out = {} if built else _BUILT_ENGINES
+    yield from _engines(engines, present, f"fio {version} in the guest", ways_out)
     if stack.client != workload.FIO:
         yield from _guest_client(stack.client, capabilities)
     if guest.poll_queues and image.boot == "firmware":
@@ -150,10 +158,13 @@ def _guest_client(client: str, capabilities: Capabilities) -> Iterator[str]:
         )
 
 
-def _engines(wanted: frozenset[str], present: frozenset[str], where: str) -> Iterator[str]:
+def _engines(
+    wanted: frozenset[str], present: frozenset[str], where: str, ways_out: Mapping[str, str]
+) -> Iterator[str]:
     for engine in sorted(wanted - present):
         if not engine.startswith("external:"):
-            yield f"{where} has no engine {engine}"
+            way_out = f" ({ways_out[engine]})" if engine in ways_out else ""
+            yield f"{where} has no engine {engine}{way_out}"
 
 
 def _device(stack: Stack, qemu: Qemu | None) -> Iterator[str]:
@@ -194,7 +205,8 @@ def _objects(stack: Stack) -> frozenset[str]:
 
 
 def _since(name: str) -> str:
-    return f" (upstream since {_UPSTREAM_SINCE[name]})" if name in _UPSTREAM_SINCE else ""
+    since = _UPSTREAM_SINCE.get(name)
+    return f" (upstream since {since}, {_NEWER_QEMU})" if since else ""
 
 
 def _server(stack: Stack, capabilities: Capabilities) -> Iterator[str]:
@@ -205,6 +217,6 @@ def _server(stack: Stack, capabilities: Capabilities) -> Iterator[str]:
         elif "vhost-user-blk" not in daemon.exports:
             yield f"qemu-storage-daemon {daemon.version} has no export vhost-user-blk"
     if stack.server == "spdk-nvmf-tgt" and not (spdk and spdk.nvmf_tgt):
-        yield "no SPDK nvmf_tgt on the host"
+        yield f"no SPDK nvmf_tgt on the host ({_SPDK})"
     if stack.server == "spdk-vhost" and not (spdk and spdk.vhost):
-        yield "no SPDK vhost on the host"
+        yield f"no SPDK vhost on the host ({_SPDK})"

@@ -12,12 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ansible_collections.nvmelab.bench.plugins.module_utils.fio.device_node import (
-    USER_SPACE_DRIVERS,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.pci.drivers import USER_SPACE_DRIVERS
+from nvmelab import skips
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_TOTALS = ("points", "fio time")
+_GAP = 2
+_PATH_MIN = 30  # a path is a line or two then
 
 
 def plan_table(plan: Mapping[str, Any], *, width: int | None = None) -> str:
@@ -25,9 +29,9 @@ def plan_table(plan: Mapping[str, Any], *, width: int | None = None) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=width or shutil.get_terminal_size().columns)
     console.print(Text(_headline(plan)))
-    console.print(_stacks(plan))
-    for skip in plan["skips"]:
-        console.print(Text(f"skipped: {skip['stack']}: {skip['reason']}"), soft_wrap=True)
+    console.print(_stacks(plan, console.width))
+    for line in skips.lines(plan["skips"]):
+        console.print(Text(f"skipped: {line}"), soft_wrap=True)
     if plan.get("cpu_layout"):
         console.print(Text(f"\n{plan['cpu_layout']['picture']}"), soft_wrap=True)
     return stream.getvalue()
@@ -55,14 +59,18 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _stacks(plan: Mapping[str, Any]) -> Table:
+def _stacks(plan: Mapping[str, Any], width: int) -> Table:
     workloads = [workload["name"] for workload in plan["experiment"]["document"]["workloads"]]
+    names = plan["experiment"]["document"]["stacks"]
+    taken = sum(len(title) + _GAP for title in (max(names, key=len), *workloads, *_TOTALS))
+    if width - taken < _PATH_MIN:
+        workloads = []  # their sum is told
     counts = Counter((point["stack"], point["workload"]) for point in plan["points"])
     table = Table(box=None, pad_edge=False)
     table.add_column("stack", no_wrap=True, overflow="ignore")  # names are for copying
     table.add_column("path", overflow="fold")
-    for title in (*workloads, "points", "fio time"):
-        table.add_column(title, justify="right")
+    for title in (*workloads, *_TOTALS):
+        table.add_column(title, justify="right", no_wrap=True)
     for name, stack in plan["experiment"]["document"]["stacks"].items():
         points = [point for point in plan["points"] if point["stack"] == name]
         cells = [str(counts[name, workload] or "-") for workload in workloads]

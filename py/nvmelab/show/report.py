@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from nvmelab import __version__, units
+from nvmelab import __version__, skips, units
 from nvmelab.show import (
     background,
     conditions,
@@ -130,6 +130,7 @@ def _template() -> jinja2.Template:
         "wording": wording,
         "conditions": conditions,
         "units": units,
+        "skips": skips,
         "PATH_PARTS": conditions.PATH_PARTS,
         "comparison": comparison,
         "noise_percent": noise_percent,

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from nvmelab import units
+from nvmelab import skips, units
 from nvmelab.show import (
     conditions,
     host_state,
@@ -47,11 +47,6 @@ def render_run(runs: Sequence[Run]) -> RenderableType:
     return Group(*parts[:-1])
 
 
-def render_runs(runs: Sequence[Run], console: Console) -> None:
-    """Print :func:`render_run` on the console."""
-    console.print(render_run(runs))
-
-
 def _head(host: HostSummary, run: RunSummary) -> list[Text]:
     manifest = run.run.manifest
     state = str(run.run.verdict["state"])
@@ -69,8 +64,7 @@ def _head(host: HostSummary, run: RunSummary) -> list[Text]:
     lines += [Text(f"  {_plain(one['code'])}: {_plain(one['text'])}") for one in reasons]
     lines.append(_host_state(run, told={one["code"] for one in reasons}))
     lines += [
-        Text(f"  skipped {_plain(skip['stack'])}: {_plain(skip['reason'])}", style=_QUIET)
-        for skip in run.run.skips
+        Text(f"  skipped {_plain(line)}", style=_QUIET) for line in skips.lines(run.run.skips)
     ]
     lines += _failures(run)
     lines += [Text(f"  remark: {_plain(remark)}") for remark in run.run.remarks]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_examples import HEAD, NVME, VFIO_USER
+from plan_examples import HEAD, HOST_RAM, NVME, VFIO_USER
 from plan_examples import experiment as example
 
 from nvmelab.experiment.document import ExperimentError, select_stacks
@@ -69,12 +69,29 @@ def test_every_combination_is_there_once(lists: dict[str, list[int]]) -> None:
         (("guests: [1, two]",), r"guests: found \[1, 'two'\]; wanted a whole number"),
         (("server_cores: 2",), r"server_cores: found 2, but server: qemu polls no core"),
         (("devices: 2", "engine: {stonewall: 1}"), r"devices: found 2 with fio's stonewall"),
+        (
+            ("devices: [1, 2]", "engine: {cpus_allowed: 1-2}"),
+            r"\.yml:16: stacks\.qemu-nvme\.engine\.cpus_allowed: found '1-2'.* its CPUs are 0-1",
+        ),
     ],
 )
 def test_a_fault_is_told_where_it_was_written(lines: tuple[str, ...], message: str) -> None:
     """The file's line and name, not those of the stack that was made of it."""
     with pytest.raises(ExperimentError, match=message):
         example(sized(NVME, *lines))
+
+
+def test_cpus_that_the_guest_has_not_are_told_before_it_boots() -> None:
+    """Else fio refuses each point. A stack's own win; those of the host are another matter."""
+    bad, good = (
+        HEAD.replace("direct: 1", f"direct: 1, cpus_allowed: {one}") for one in ("0-3", "1")
+    )
+    with pytest.raises(ExperimentError, match=r"fio\.cpus_allowed: found '0-3'.*vcpus is 2") as e:
+        example(NVME, VFIO_USER, head=bad)
+    assert len(str(e.value).splitlines()) == 1
+    example(sized(NVME, "engine: {cpus_allowed: 0}"), HOST_RAM, head=bad)
+    example(NVME, head=good)
+    example(sized(NVME, "engine: {cpus_allowed: what}"))
 
 
 @pytest.mark.parametrize(

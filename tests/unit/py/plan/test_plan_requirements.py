@@ -29,6 +29,8 @@ VIRTIO_BLK = (
 )
 VIRTIO_SCSI = VIRTIO_BLK.replace("blk", "scsi")
 MAPPING = "iothread-vq-mapping"
+SINCE_9 = "upstream since 9.0, in qemu_suite: trixie-backports"
+SPDK = "nvmelab_builds: spdk, or capabilities_spdk_directory"
 SPDK_VHOST = (
     STORAGE_DAEMON.replace("  vhost-user-blk:", "  spdk-vhost:")
     .replace("null-co", "bdev_null")
@@ -85,7 +87,7 @@ def test_debian_12_runs_these(stack: str) -> None:
         (
             with_properties("iothreads: 2", VIRTIO_BLK),
             debian_12(),
-            f"QEMU 7.2.22: device virtio-blk has no property {MAPPING} (upstream since 9.0)",
+            f"QEMU 7.2.22: device virtio-blk has no property {MAPPING} ({SINCE_9})",
         ),
         (
             with_properties("iothreads: 1", VIRTIO_BLK),
@@ -104,14 +106,14 @@ def test_debian_12_runs_these(stack: str) -> None:
             debian_12(qemu_storage_daemon={"version": "7.2.22", "exports": ["nbd"]}),
             "qemu-storage-daemon 7.2.22 has no export vhost-user-blk",
         ),
-        (SPDK_VHOST, debian_12(), "no SPDK vhost on the host"),
-        (SPDK_VHOST, debian_12(spdk=None), "no SPDK vhost on the host"),
+        (SPDK_VHOST, debian_12(), f"no SPDK vhost on the host ({SPDK})"),
+        (SPDK_VHOST, debian_12(spdk=None), f"no SPDK vhost on the host ({SPDK})"),
         (NVME, debian_12(guest_image=None), "no guest image on the host"),
         (NVME, debian_12(accelerator=None), "no accelerator was found to run a guest"),
         (
             NVME + "    engine: {ioengine: xnvme}\n",
             debian_12(),
-            "fio 3.33 in the guest has no engine xnvme",
+            "fio 3.33 in the guest has no engine xnvme (nvmelab_builds: xnvme, fio)",
         ),
         (
             HOST_RAM + "    engine: {ioengine: [io_uring, mmap]}\n",
@@ -146,7 +148,7 @@ def test_vfio_user_runs_where_both_ends_are_found() -> None:
     newer = qemu(version="11.1.3", devices=devices)
     spdk = {"nvmf_tgt": "/opt/spdk/nvmf_tgt", "vhost": None, "version": "25.05"}
     assert reason_of(VFIO_USER, {**newer, "spdk": spdk}) is None
-    assert reason_of(VFIO_USER, newer) == "no SPDK nvmf_tgt on the host"
+    assert reason_of(VFIO_USER, newer) == f"no SPDK nvmf_tgt on the host ({SPDK})"
 
 
 def test_property_is_believed_from_the_binary_not_from_the_version() -> None:

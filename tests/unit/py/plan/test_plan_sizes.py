@@ -10,22 +10,22 @@ import pytest
 from cpu_topologies import machine, make_sysfs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_examples import GUEST_NULL, HEAD, HOST_RAM, NVME, STORAGE_DAEMON, VFIO_USER, debian_12
+from plan_examples import (
+    GUEST_NULL,
+    HEAD,
+    HOST_RAM,
+    NVME,
+    STORAGE_DAEMON,
+    VFIO_USER,
+    debian_12,
+    layout_for,
+)
 from plan_examples import experiment as example
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_devices import SLOTS
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout import (
-    TooFewCpusError,
-    lay_out,
-)
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout_text import (
-    layout_dict,
-    pinning,
-)
+from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_layout import TooFewCpusError
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_list import parse_cpu_list
 from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_needs import guests_of, needs
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.cpu_request import make_request
-from ansible_collections.nvmelab.bench.plugins.module_utils.host.topology import read_topology
 from nvmelab.errors import BadInputError
 from nvmelab.plan.points import make_plan
 
@@ -156,13 +156,6 @@ def test_a_host_too_small_skips_the_size_with_its_reason() -> None:
 def sysfs(tmp_path: Path) -> str:
     """The sysfs of eight cores without siblings, housekeeping on 0-1."""
     return str(make_sysfs(tmp_path / "sys", machine("ryzen-5800x-nosmt")))
-
-
-def layout_for(plan: dict[str, Any], sysfs: str, **options: Any) -> dict[str, Any]:
-    """What the module cpu_layout_info returns on a host with SPDK."""
-    found = lay_out(read_topology(Path(sysfs)), make_request(needs(plan["environments"], options)))
-    made = {"layout": layout_dict(found), "picture": "", "kernel_args": []}
-    return {**made, "pinning": pinning(found)}
 
 
 SCALING = sized(VFIO_USER, "devices: 4", "server_cores: [1, 2]", "guests: [1, 2]")

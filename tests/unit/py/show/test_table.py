@@ -10,13 +10,13 @@ from fake_host_states import audited, host_state
 from fake_runs import Lab, fake_run, manifest, row
 from rich.console import Console
 
-from nvmelab.show.table import render_runs
+from nvmelab.show.table import render_run
 from nvmelab.store.records import Run
 
 
 def shown(runs: list[Run], width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    render_runs(runs, console)
+    console.print(render_run(runs))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
