@@ -18,7 +18,7 @@ from nvmelab import units
 from nvmelab.show import background, layer_rules, log_scale, ranking, stats, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nvmelab.show.log_scale import LogScale
     from nvmelab.show.summary import Cell, PanelKey, RunSummary
@@ -100,6 +100,25 @@ class Siblings(NamedTuple):
     layers: tuple[Layer, ...]
 
 
+class FioAlone(NamedTuple):
+    """fio's null engine under the workload of a staircase: what fio itself takes of an I/O.
+
+    It has no backend, so it stands on no layer and nothing stands on it.
+    """
+
+    stack: str
+    runs_on: str
+    latency: stats.Spread
+    verdict: str
+
+    def __str__(self) -> str:
+        one = self.latency
+        spread = f" [{wording.between(one.low, one.high, units.ns)}]" if one.n > 1 else ""
+        where = "on the host" if self.runs_on == "host" else "in the guest"
+        told = f"fio's null engine {where} ({self.stack}): {units.ns(one.median)}{spread}"
+        return f"{told} an I/O alone, n={one.n}, {self.verdict}"
+
+
 @dataclass(frozen=True, slots=True)
 class Staircase:
     """The layers of one workload on one backend, from the bottom; siblings beside each other."""
@@ -107,6 +126,7 @@ class Staircase:
     panel: PanelKey
     backend: Backend
     layers: tuple[Layer, ...]
+    fio_alone: tuple[FioAlone, ...] = ()
 
     @property
     def depths(self) -> list[int]:
@@ -138,7 +158,7 @@ def staircases(run: RunSummary) -> list[Staircase]:
             found[cell.stack][cell.inflight_count] = cell
     noise = stats.noise(one.lat_mean_ns for one in run.cells if one.lat_mean_ns)
     made = [
-        Staircase(panel, backend, _layers(cells, stacks, noise))
+        Staircase(panel, backend, _layers(cells, stacks, noise), _fio_alone(run.cells, panel))
         for (panel, backend), cells in by_place.items()
     ]
     return [one for one in made if any(layer.below for layer in one.layers)]
@@ -151,6 +171,16 @@ def _place(cell: Cell, stack: Mapping[str, Any]) -> tuple[PanelKey, Backend] | N
     if backend.get("kind", "none") == "none" or not is_single or cell.panel.direction == "sync":
         return None
     return cell.panel, Backend(str(backend["kind"]), backend.get("size_mib"))
+
+
+def _fio_alone(cells: Iterable[Cell], panel: PanelKey) -> tuple[FioAlone, ...]:
+    """Return each null engine that was measured by the panel's workload, one I/O in flight."""
+    return tuple(
+        FioAlone(cell.stack, cell.runs_on, cell.lat_mean_ns, cell.verdict)
+        for cell in cells
+        if cell.ioengine == "null" and cell.panel == panel
+        if cell.inflight_count == 1 and cell.lat_mean_ns
+    )
 
 
 def _layers(

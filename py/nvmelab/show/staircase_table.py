@@ -43,6 +43,9 @@ def _table(stairs: Staircase) -> Table:
         for layer in group.layers:
             name, *cells = _cells(stairs, layer, depth)
             table.add_row(Text(" " * (group.step + 1) + name), *map(Text, cells))
+    if stairs.fio_alone:
+        table.caption = Text("\n".join(terminal.plain(str(one)) for one in stairs.fio_alone))
+        table.caption_justify = "left"
     return table
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from nvmelab.show import layer_rules, log_scale, staircase
 from nvmelab.show.report import render_html
 from nvmelab.show.summary import RunSummary, summarise
-from nvmelab.show.table import render_runs
+from nvmelab.show.table import render_run
 from nvmelab.store.records import Row, Run
 
 NULL = {"kind": "bdev_null", "size_mib": 1024}
@@ -310,7 +310,7 @@ def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
     assert bare.count("fio libaio, uio_pci_generic") == 1
     assert 'href="#staircase"' in page
     console = Console(file=io.StringIO(), width=80)
-    render_runs([run], console)
+    console.print(render_run([run]))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     (line,) = [one for one in text.splitlines() if one.strip().startswith("vm-less ")]
@@ -319,6 +319,47 @@ def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
     lines = [one.rstrip() for one in text.splitlines()]
     assert lines.index("  over vm-less-fio") < lines.index("  over vm-less")
     assert max(map(len, lines)) <= 80
+
+
+def fio_null(runs_on: str, *latencies: float, **values: Any) -> tuple[dict[str, Any], list[Row]]:
+    """A stack of fio's null engine, and its repetitions with one I/O in flight."""
+    made = stack("none", backend={"kind": "none"}, server="none", runs_on=runs_on, ceiling=True)
+    usual = {"stack": "fio-null", "bs": "512", "runs_on": runs_on, "ioengine": "null", "iodepth": 1}
+    found = [
+        row(**{**usual, "point_id": f"n{k}", "repetition": k, "lat_mean_ns": ns, **values})
+        for k, ns in enumerate(latencies, 1)
+    ]
+    return made, found
+
+
+@pytest.mark.parametrize(("runs_on", "where"), [("guest", "in the guest"), ("host", "on the host")])
+def test_fios_null_engine_is_told_below_the_layers(runs_on: str, where: str) -> None:
+    """It is no layer, and changes none; report and terminal tell it with n, spread and verdict."""
+    made, found = fio_null(runs_on, 95.0, 90.0, 110.0)
+    run = run_of([*rows(), *found], {**STACKS, "fio-null": made})
+    told = (
+        f"fio's null engine {where} (fio-null): 95.0 ns [90.0\N{EN DASH}110 ns] an I/O alone, n=3, "
+    )
+    stairs = only(run)
+    assert [one.stack for one in stairs.layers] == [
+        one.stack for one in only(run_of(rows())).layers
+    ]
+    assert list(map(str, stairs.fio_alone)) == [told + "clean"]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render_run([run]))
+    assert isinstance(console.file, io.StringIO)
+    assert told + "clean" in " ".join(console.file.getvalue().split())
+    page = render_html([run])
+    section = page[page.index('<section id="staircase">') :].partition("</section>")[0]
+    assert told in section.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("change", [{"bs": "4k"}, {"iodepth": 16}, {"ioengine": "libaio"}])
+def test_another_workload_of_the_null_engine_is_not_told(change: dict[str, Any]) -> None:
+    """Nor what is another engine: only the same I/Os, one at a time, compare."""
+    made, found = fio_null("guest", 95.0, **change)
+    run = run_of([*rows(), *found], {**STACKS, "fio-null": made})
+    assert [one.fio_alone for one in staircase.staircases(summary_of(run))] == [()]
 
 
 def test_a_run_without_a_staircase_has_no_section() -> None:
