@@ -67,10 +67,15 @@ def asked(
             result[group] = change or []
     if faults:
         raise BadInputError("\n".join(faults))
-    if cpus:
+    if cpus and not _is_nothing(changes, "kernel_cmdline"):
         own = result["kernel_cmdline"]
         result["kernel_cmdline"] = [*own, *(a for a in cpus["kernel_args"] if a not in own)]
     return result
+
+
+def _is_nothing(changes: object, group: str) -> bool:
+    """Whether nothing of a group is asked, which keeps out a layout's wishes, too."""
+    return isinstance(changes, Mapping) and group in changes and changes[group] is None
 
 
 def _take_layout(result: dict[str, Any], cpus: Mapping[str, Any]) -> None:

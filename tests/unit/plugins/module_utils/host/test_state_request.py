@@ -135,6 +135,17 @@ def test_a_cpu_layout_yields_to_the_user() -> None:
     assert found["quiet_host"] == {"irq_cpus": "2", "workqueue_cpus": "3"}
 
 
+@pytest.mark.parametrize(("change", "asked"), [(None, []), ([], ["isolcpus=2-7"])])
+def test_null_keeps_the_kernel_as_it_is_booted(change: object, asked: list[str]) -> None:
+    """Null asks for nothing, so also not for a layout's arguments; an empty list adds none."""
+    quiet = {"irq_cpus": None, "workqueue_cpus": None}
+    cpus = {"layout": {"housekeeping": "0-1"}, "kernel_args": ["isolcpus=2-7"]}
+    profile = {**DEFAULT, "quiet_host": quiet}
+    found = state_request.asked(profile, {"kernel_cmdline": change}, cpus)
+    assert found["kernel_cmdline"] == asked
+    assert found["quiet_host"]["irq_cpus"] == "0-1"
+
+
 def test_every_fault_is_named() -> None:
     """Two faults give two lines, so that one turn mends both."""
     with pytest.raises(BadInputError) as caught:
