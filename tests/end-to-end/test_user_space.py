@@ -52,6 +52,8 @@ def records(lab: Lab, tiny_run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     [
         ("kernel", "/dev/nvme"),
         ("polled", "/dev/nvme"),
+        ("polled-in-calls", "/dev/nvme"),
+        ("by-xnvme", "/dev/nvme"),
         ("passed-through", "/dev/ng"),
         ("passed-through-by-xnvme", "/dev/ng"),
         ("upcie", "0000\\:00\\:1"),
@@ -76,7 +78,7 @@ def test_a_failure_of_xnvme_is_a_failed_point_with_its_cause(
     assert record["state"] == "failed"
     assert record["reason"].endswith("bs is no multiple of the device's block size")
     assert records["manifest"]["state"] == "partial"
-    assert records["manifest"]["points_done"] == 5 + len(SPDK)
+    assert records["manifest"]["points_done"] == 7 + len(SPDK)
 
 
 @pytest.mark.skipif(not SPDK, reason=f"{GIVEN} names no SPDK: its client is not tried")
