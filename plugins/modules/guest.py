@@ -15,6 +15,9 @@ description:
   - The guest outlives the task. Its disk is thrown away when it stops; nothing of it stays but
     its logs.
   - It has no network but its SSH port, which listens on the lab host's loopback address only.
+  - Its memory is always shared (C(share=on) of QEMU's memory backend), without which vhost-user and
+    vfio-user devices only hang; no option takes that away. Its devices are there from its start,
+    none is plugged into a guest that runs.
 version_added: 0.1.0
 author:
   - The nvmelab authors (@nvmelab)
@@ -46,6 +49,19 @@ options:
   hugepages:
     description:
       - Whether its memory lies in hugepages of 2 MiB, as SPDK's vhost wants it. They must be free.
+    type: bool
+    default: false
+  kernel_args:
+    description:
+      - Arguments of the guest's kernel besides the image's, such as V(nvme.poll_queues=2). An image
+        that boots by itself takes none.
+    type: list
+    elements: str
+    default: []
+  iommu:
+    description:
+      - Whether it has an emulated IOMMU, which C(vfio-pci) in the guest needs. Its kernel uses one
+        with V(intel_iommu=on) in O(kernel_args); SPDK's client wants V(iommu=pt) there, too.
     type: bool
     default: false
   cpus:
@@ -219,9 +235,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.state import (
     stop,
 )
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_options import LAB_ROOT
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import KINDS
 
 BACKEND = {
-    "kind": {"type": "str", "choices": ["null-co", "ram", "raw-file"], "required": True},
+    "kind": {"type": "str", "choices": list(KINDS), "required": True},
     "size_mib": {"type": "int", "required": True},
 }
 MODELS = ["nvme", "virtio-blk", "virtio-scsi", "vhost-user-blk", "vfio-user-pci"]
@@ -242,6 +259,8 @@ ARGUMENTS = {
     "vcpus": {"type": "int", "default": 2},
     "memory_mib": {"type": "int", "default": 1024},
     "hugepages": {"type": "bool", "default": False},
+    "kernel_args": {"type": "list", "elements": "str", "default": []},
+    "iommu": {"type": "bool", "default": False},
     "cpus": {"type": "str"},
     "iothread_cpus": {"type": "str"},
     "devices": {"type": "list", "elements": "dict", "default": [], "options": DEVICE},

@@ -20,9 +20,10 @@ from ansible_collections.nvmelab.bench.plugins.module_utils.guest.starting impor
 from ansible_collections.nvmelab.bench.plugins.module_utils.host import capabilities
 from ansible_collections.nvmelab.bench.plugins.module_utils.module_diff import diff
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import storage_target
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.storage_target import (
+from ansible_collections.nvmelab.bench.plugins.module_utils.target.running import (
     RunningTarget,
     TargetError,
+    load_target,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 
+_GUEST_OPTIONS = (
+    *("name", "vcpus", "memory_mib", "hugepages", "kernel_args", "iommu"),
+    *("cpus", "iothread_cpus"),
+)
 _TARGET_OPTIONS = ("name", "kind", "cpus", "hugepages", "interrupt_mode", "unit", "exports")
 _Running = TypeVar("_Running", bound=Union[RunningGuest, RunningTarget])
 
@@ -50,8 +55,7 @@ def guest_spec(options: Mapping[str, Any]) -> dict[str, Any]:
                 "export": given["name"] if given.get("socket") else None,
             }
         )
-    kept = ("name", "vcpus", "memory_mib", "hugepages", "cpus", "iothread_cpus")
-    return {**{key: options[key] for key in kept}, "devices": devices}
+    return {**{key: options[key] for key in _GUEST_OPTIONS}, "devices": devices}
 
 
 def _slot(options: Mapping[str, Any], number: int) -> int:
@@ -120,7 +124,7 @@ def start_target(
         return storage_target.start_target(spec, directory=directory, capabilities=host)
 
     storage_target.require_exports(spec)
-    existing = storage_target.load_target(directory, spec["name"])
+    existing = load_target(directory, spec["name"])
     changed, running = _ensure(existing, spec, TargetError, start, check_mode=check_mode)
     return changed, running.summary() if running else None
 

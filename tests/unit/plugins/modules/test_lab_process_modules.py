@@ -8,12 +8,21 @@ import os
 import shutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest import state as guest_state
+from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qemu_command import (
+    GuestFiles,
+    qemu_argv,
+)
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
+from ansible_collections.nvmelab.bench.plugins.modules import guest, storage_target
+from nvmelab.experiment.model import Backend
 
 
 def _run(module: str, arguments: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
@@ -34,6 +43,19 @@ def _run(module: str, arguments: dict[str, Any], *, check: bool = False) -> dict
     )
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
+
+
+GUEST: dict[str, Any] = {
+    "name": "g",
+    "vcpus": 1,
+    "memory_mib": 64,
+    "hugepages": False,
+    "kernel_args": [],
+    "iommu": False,
+    "cpus": None,
+    "iothread_cpus": None,
+    "devices": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -124,15 +146,33 @@ def test_devices_get_slots_in_order_unless_they_say_one() -> None:
     """A device without a slot is counted from 16, so that its address can be told before."""
     devices = [{"name": n, "model": "nvme", "slot": s} for n, s in (("a", None), ("b", 9))]
     devices.append({"name": "c", "model": "vhost-user-blk", "slot": None, "socket": "/s"})
-    options = {
-        "name": "g",
-        "vcpus": 1,
-        "memory_mib": 64,
-        "hugepages": False,
-        "cpus": None,
-        "iothread_cpus": None,
-        "devices": devices,
-    }
-    spec = guest_state.guest_spec(options)
+    spec = guest_state.guest_spec({**GUEST, "devices": devices})
     assert [device["slot"] for device in spec["devices"]] == [16, 9, 18]
     assert [device["export"] for device in spec["devices"]] == [None, None, "c"]
+
+
+def test_what_a_guest_is_given_reaches_its_qemu() -> None:
+    """Every option that changes the machine is in the specification that QEMU is started by."""
+    given = {**GUEST, "vcpus": 3, "memory_mib": 65, "kernel_args": ["nvme.poll_queues=2"]}
+    spec = guest_state.guest_spec({**given, "iommu": True, "hugepages": True})
+    files = GuestFiles("/disk", "/serial", "/qmp", "/kernel", kernel_cmdline="quiet")
+    qemu = {"path": "qemu", "version": "11.1.3", "devices": {"pvpanic-pci": []}}
+    argv = qemu_argv(spec, qemu=qemu, accelerator="tcg", files=files, ssh_port=2022)
+    assert argv[argv.index("-append") + 1] == "quiet nvme.poll_queues=2"
+    assert "intel-iommu" in argv
+    assert argv[argv.index("-smp") + 1] == "3"
+    assert argv[argv.index("-m") + 1] == "65M"
+    assert any("hugetlb=on" in word for word in argv)
+
+
+def test_what_a_device_lives_on_is_called_the_same_everywhere() -> None:
+    """In an experiment, in both modules and their documentation."""
+    kinds = typing.get_args(Backend.model_fields["kind"].annotation)
+    known = [*backends.KINDS, *backends.BDEVS]
+    assert sorted(kinds) == sorted([*known, "none"])
+    for module, wanted in ((guest, backends.KINDS), (storage_target, known)):
+        options = yaml.safe_load(module.DOCUMENTATION)["options"]
+        devices = options.get("devices") or options["exports"]
+        told = devices["suboptions"]["backend"]["suboptions"]["kind"]["choices"]
+        assert sorted(told) == sorted(wanted)
+        assert module.BACKEND["kind"]["choices"] == list(wanted)
