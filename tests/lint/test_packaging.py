@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,13 +74,43 @@ def test_installed_wheel_finds_its_modules(wheel: Path, tmp_path: Path) -> None:
     assert "nvmelab.bench.guest_image" in json.loads(roles)
 
 
-def test_collection_builds_without_the_workshop(checkout: Path, tmp_path: Path) -> None:
-    """`ansible-galaxy collection build` makes an archive with the product and nothing else."""
-    _run(["ansible-galaxy", "collection", "build", "--output-path", str(tmp_path)], checkout)
-    with tarfile.open(next(tmp_path.glob("nvmelab-bench-*.tar.gz"))) as archive:
-        tops = {name.split("/")[0] for name in archive.getnames()}
-    assert {"plugins", "roles", "playbooks", "experiments", "meta", "README.md"} <= tops
+@pytest.fixture(scope="module")
+def collection(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `ansible-galaxy collection build` makes of this checkout, unpacked."""
+    place = tmp_path_factory.mktemp("collection")
+    _run(["ansible-galaxy", "collection", "build", "--output-path", str(place)], checkout)
+    with tarfile.open(next(place.glob("nvmelab-bench-*.tar.gz"))) as archive:
+        archive.extractall(place / "unpacked", filter="data")
+    return place / "unpacked"
+
+
+def test_collection_builds_without_the_workshop(collection: Path) -> None:
+    """The archive holds the product and nothing else."""
+    tops = {path.name for path in collection.iterdir()}
+    assert {"plugins", "roles", "playbooks", "experiments", "docs", "meta", "README.md"} <= tops
     assert tops.isdisjoint({"py", "tests", "molecule", ".venv", ".cache", "results", "inventories"})
+
+
+def test_links_of_the_collection_lead_somewhere(collection: Path) -> None:
+    """What a shipped text links to is shipped, too, and has the heading that it names."""
+    dead = []
+    texts = sorted(collection.rglob("*.md"))
+    assert len(texts) > 20
+    for text in texts:
+        for link in re.findall(r"\]\(([^)\s]+)\)", text.read_text("utf-8")):
+            path, _, heading = link.partition("#")
+            if "://" in path:
+                continue
+            target = text.parent / path if path else text
+            if not target.exists() or (heading and heading not in _headings(target)):
+                dead.append(f"{text.relative_to(collection)}: {link}")
+    assert dead == []
+
+
+def _headings(text: Path) -> set[str]:
+    """Return the headings as links name them."""
+    found = re.findall(r"^#+ (.+)$", text.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_documentation_of_every_module_can_be_read(checkout: Path) -> None:
