@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -74,9 +76,23 @@ def test_every_role_says_what_it_is(checkout: Path) -> None:
         assert f"nvmelab.bench.{role.name}" in text, role.name
 
 
+def test_spdks_fio_is_the_fio_of_the_same_set(checkout: Path) -> None:
+    """SPDK's plugins are loaded only by the fio whose headers they were built with."""
+    spdk, fio = (
+        yaml.safe_load((checkout / f"roles/{role}/vars/main.yml").read_text("utf-8"))
+        for role in ("spdk", "fio")
+    )
+    named = {
+        name: {"ref": pins["fio_ref"], "commit": pins["fio_commit"]}
+        for name, pins in spdk["__spdk_sets"].items()
+    }
+    assert named == fio["__fio_sets"]
+
+
 def test_no_machine_path_and_no_registry_host(checkout: Path) -> None:
     """Nothing tracked names a path of a developer's machine or the host of a registry."""
-    pattern = "/(work|farm)/|[.]mirror/|//[a-z.]*(debian|pypi|npmjs)[.](org|com)"
+    # A class of one letter, lest this line be found itself.
+    pattern = "/(work|farm|tmp/[t]eam)/|[.]mirror/|//[a-z.]*(debian|pypi|npmjs)[.](org|com)"
     done = subprocess.run(
         ["git", "grep", "-nIE", "--untracked", pattern, "--", "."],
         cwd=checkout,
@@ -85,3 +101,29 @@ def test_no_machine_path_and_no_registry_host(checkout: Path) -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+def test_messages_name_only_variables_that_are_read(checkout: Path) -> None:
+    """What an error advises to set is known to a playbook or a role.
+
+    Looked at are texts of one line with a blank in it. Words of fio, SPDK and xNVMe begin as the
+    roles do that are named after them.
+    """
+    programs = {"fio", "spdk", "xnvme"}
+    names = "|".join({role.name for role in _roles(checkout)} - programs)
+    variable = re.compile(rf"\b(?:nvmelab|capabilities|{names})_[a-z_0-9]+\b")
+    files = [
+        path for place in ("roles", "playbooks") for path in checkout.glob(f"{place}/**/*.yml")
+    ]
+    read = set(variable.findall("".join(path.read_text("utf-8") for path in files)))
+    unknown = [
+        f"{path.relative_to(checkout)}:{node.lineno}: {word}"
+        for place in ("plugins", "py")
+        for path in sorted((checkout / place).glob("**/*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if " " in node.value and "\n" not in node.value
+        for word in variable.findall(node.value)
+        if word not in read
+    ]
+    assert unknown == []

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
+from ansible_collections.nvmelab.bench.plugins.module_utils.target import spdk_host
 from ansible_collections.nvmelab.bench.plugins.module_utils.target.spdk_config import (
     Outcome,
     converge,
@@ -70,13 +71,17 @@ class Target:
             return converge(rpc, asked_items(config), **{"own_directory": self.root, **options})
 
     def stop(self) -> None:
-        """End it, at the latest by force."""
+        """End it, at the latest by force, and remove what it leaves outside of our folders."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(60)  # two that poll, on a busy machine
         finally:
             self.process.kill()
             self.process.wait()
+            trace, folder = map(Path, spdk_host.left_behind(self.argv[0], self.process.pid))
+            trace.unlink(missing_ok=True)
+            if folder.is_dir():
+                folder.rmdir()
 
 
 PLAIN = ("--no-huge", "-s", "512", "--disable-cpumask-locks")
