@@ -23,7 +23,8 @@ set -eu
 prefix=/usr/local
 for word; do case "$word" in
   --prefix=*) prefix=${word#--prefix=};;
-  --disable-native) ;;
+  --disable-native|--disable-gfapi|--disable-http|--disable-pmem) ;;
+  --disable-rados|--disable-rbd|--disable-rdma) ;;
   *) echo "unknown option $word"; exit 1;;
 esac; done
 engines="libaio io_uring"

@@ -40,9 +40,9 @@ def find(
         cpuinfo: the file in which the kernel tells the CPU's flags.
 
     Returns:
-        ``prefixes``; ``paths`` that every guest gets; ``fio``, null or what ``probe_fio`` returns;
-        ``programs``: by their names the other clients, which only those guests get that use them,
-        as :func:`_program` has them.
+        ``prefixes``; ``paths`` that every guest gets; ``fio``, null or what ``probe_fio`` returns,
+        with ``libraries``: paths of those that a guest may lack; ``programs``: by their names the
+        other clients, which only those guests get that use them, as :func:`_program` has them.
 
     Raises:
         BadInputError: a prefix is no folder, or two have a fio, or the same client.
@@ -63,9 +63,14 @@ def find(
     return {
         "prefixes": [str(folder) for folder in folders],
         "paths": [str(folder) for folder in whole],
-        "fio": probe_fio(str(fios[0])) if fios else None,
+        "fio": _fio(fios[0], probe_fio) if fios else None,
         "programs": {path.name: _program(path, cpuinfo) for path in clients},
     }
+
+
+def _fio(path: Path, probe_fio: ProbeFio) -> dict[str, Any]:
+    # fio's configure takes whatever libraries it finds on the host that builds it.
+    return {**probe_fio(str(path)), "libraries": libraries_of(path)}
 
 
 def _holding(folders: Sequence[Path], name: str) -> list[Path]:

@@ -37,9 +37,10 @@ class GuestPayloadError(NvmelabError):
 
 
 def paths_of(payload: Mapping[str, Any], programs: Sequence[str] = ()) -> list[str]:
-    """Return what is packed: what all guests get, and these programs with their libraries."""
+    """Return what is packed: what all guests get, and these programs, with their libraries."""
     wanted = [payload["programs"][name] for name in programs if name in payload["programs"]]
-    libraries = [path for one in wanted for path in one["libraries"]]
+    of_fio = (payload.get("fio") or {}).get("libraries", ())
+    libraries = [*of_fio, *(path for one in wanted for path in one["libraries"])]
     links = [step for path in dict.fromkeys(libraries) for step in _way_to(path)]
     return [*payload["paths"], *(one["path"] for one in wanted), *dict.fromkeys(links)]
 

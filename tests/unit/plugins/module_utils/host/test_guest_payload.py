@@ -66,7 +66,7 @@ def test_builds_and_their_programs(tmp_path: Path) -> None:
     assert found == {
         "prefixes": [xnvme, fio, spdk],
         "paths": [xnvme, fio],
-        "fio": probe(f"{fio}/bin/fio"),
+        "fio": {**probe(f"{fio}/bin/fio"), "libraries": []},
     }
     none = {"version": None, "commit": None, "target_arch": None, "cpu_flags": [], "libraries": []}
     client = f"{spdk}/{guest_payload.SPDK_CLIENT}"
@@ -107,6 +107,14 @@ def test_libraries_that_a_guest_may_lack(monkeypatch: pytest.MonkeyPatch) -> Non
     assert guest_payload.libraries_of(Path("/p")) == [
         f"{folder}/libnuma.so.1", f"{folder}/libmd.so.0", f"{folder}/libaio.so.1",
     ]  # fmt: skip
+
+
+def test_fio_names_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its configure takes what it finds on the host, such as libnuma, and a guest may lack it."""
+    monkeypatch.setattr(guest_payload, "run", lambda _: LDD)
+    found = guest_payload.find([build(tmp_path / "fio", "bin/fio")], probe)
+    assert found is not None
+    assert "/lib/x86_64-linux-gnu/libnuma.so.1" in found["fio"]["libraries"]
 
 
 def test_a_host_without_ldd_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,7 +298,10 @@ def test_the_tools_of_a_build_are_found_in_the_guest(tmp_path: Path) -> None:
 
 
 def test_a_program_comes_with_the_libraries_that_the_guest_lacks(tmp_path: Path) -> None:
-    """Only where it is used; links with what they lead to; the guest's own are kept."""
+    """Only where it is used; links with what they lead to; the guest's own are kept.
+
+    Those of fio come always, as fio does.
+    """
     host, guest = tmp_path / "host", tmp_path / "guest"
     own = guest / str(host / "lib/libown.so.1").lstrip("/")
     for path in (host / "perf", host / "lib/libown.so.1", host / "lib/libx.so.0.1.2", own):
@@ -314,6 +317,11 @@ def test_a_program_comes_with_the_libraries_that_the_guest_lacks(tmp_path: Path)
     guest_payload.send(payload, into(guest))
     there = own.parent.parent
     assert not (there / "perf").exists()
+    assert not (there / "lib/libx.so.0").exists()
+    fio = {"paths": [], "fio": {"libraries": libraries}, "programs": {}}
+    (guest / "of-fio").mkdir()
+    guest_payload.send(fio, into(guest / "of-fio"))
+    assert (guest / "of-fio" / str(host / "lib/libx.so.0").lstrip("/")).read_text() == "host's"
     guest_payload.send(payload, into(guest), programs=["perf", "elsewhere"])
     assert (there / "perf").read_text() == "host's"
     assert (there / "lib/libx.so.0").read_text() == "host's"
