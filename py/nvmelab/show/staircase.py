@@ -134,6 +134,11 @@ class Staircase:
         return sorted({depth for layer in self.layers for depth in layer.cells})
 
     @property
+    def has_latencies(self) -> bool:
+        """Whether any layer was measured with one I/O in flight, which costs are told of."""
+        return any(layer.latency for layer in self.layers)
+
+    @property
     def siblings(self) -> Iterator[Siblings]:
         """The layers in groups that are compared with the same one."""
         for step, layers in itertools.groupby(self.layers, key=lambda layer: layer.step):

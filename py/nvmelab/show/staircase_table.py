@@ -11,11 +11,12 @@ from nvmelab import units
 from nvmelab.show import layer_rules, staircase, terminal, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.table import Table
 
     from nvmelab.show.staircase import Layer, Staircase
+    from nvmelab.show.stats import Spread
     from nvmelab.show.summary import RunSummary
 
 
@@ -30,10 +31,15 @@ def _table(stairs: Staircase) -> Table:
     table = terminal.headed_table(Text(terminal.plain(title)))
     depth = stairs.depths[-1]
     table.add_column("layer", overflow="fold", min_width=15)
-    table.add_column("lat mean\n1 in\nflight", justify="right", no_wrap=True)
-    table.add_column("min–max", no_wrap=True)  # noqa: RUF001
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("cost\nan I/O", justify="right", max_width=10)
+    if stairs.has_latencies:
+        table.add_column("lat mean\n1 in\nflight", justify="right", no_wrap=True)
+        table.add_column("min–max", no_wrap=True)  # noqa: RUF001
+        table.add_column("n", justify="right", no_wrap=True)
+        table.add_column("cost\nan I/O", justify="right", max_width=10)
+    else:
+        table.add_column(f"IOPS\n{depth} in\nflight", justify="right", no_wrap=True)
+        table.add_column("min–max", no_wrap=True)  # noqa: RUF001
+        table.add_column("n", justify="right", no_wrap=True)
     table.add_column(f"% of first\n{depth} in\nflight", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for group in stairs.siblings:
@@ -50,15 +56,23 @@ def _table(stairs: Staircase) -> Table:
 
 
 def _cells(stairs: Staircase, layer: Layer, depth: int) -> list[str]:
-    latency = layer.latency
-    several = latency is not None and latency.n > 1
     share = layer.share(depth, stairs.layers[0]) if layer.below else None
+    if stairs.has_latencies:
+        cost = staircase.cost_text(layer.cost) if layer.below else ""
+        measured = [*_spread_cells(layer.latency, units.ns), cost]
+    else:
+        cell = layer.cells.get(depth)
+        measured = _spread_cells(cell.iops if cell else None, units.iops)
     return [
         terminal.plain(layer.stack),
-        units.ns(latency.median if latency else None),
-        wording.between(latency.low, latency.high, units.ns) if latency and several else "",
-        str(latency.n if latency else 0),
-        staircase.cost_text(layer.cost) if layer.below else "",
+        *measured,
         staircase.share_text(share) if layer.below else "",
         layer.verdict.partition(" ")[0],
     ]
+
+
+def _spread_cells(spread: Spread | None, unit: Callable[[float | None], str]) -> list[str]:
+    if spread is None:
+        return [unit(None), "", "0"]
+    between = wording.between(spread.low, spread.high, unit) if spread.n > 1 else ""
+    return [unit(spread.median), between, str(spread.n)]

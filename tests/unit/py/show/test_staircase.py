@@ -321,6 +321,24 @@ def test_report_and_terminal_show_it_with_n_spread_unit_and_verdict() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_a_workload_without_one_in_flight_tells_iops_alone() -> None:
+    """No column of latencies that were not measured, neither in the report nor in the terminal."""
+    run = run_of([one for one in rows() if one.iodepth != 1])
+    page = render_html([run])
+    section = page[page.index('<section id="staircase">') :].partition("</section>")[0]
+    assert "cost an I/O" not in section
+    assert "IOPS at depth" in section
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render_run([run]))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    text = text[text.index("staircase: ") :]
+    assert "lat mean" not in text
+    (line,) = [one for one in text.splitlines() if one.strip().startswith("vm-less ")]
+    assert line.split()[-2:] == ["%", "clean"]
+    assert "IOPS" in text
+
+
 def fio_null(runs_on: str, *latencies: float, **values: Any) -> tuple[dict[str, Any], list[Row]]:
     """A stack of fio's null engine, and its repetitions with one I/O in flight."""
     made = stack("none", backend={"kind": "none"}, server="none", runs_on=runs_on, ceiling=True)
