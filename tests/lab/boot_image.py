@@ -47,11 +47,12 @@ PACKAGES = (
     "udev",
 )
 ROOT_DEVICE = "/dev/nvme0n1p1"
-# What of the fast guest's arguments is not update-grub's to say. A panic must reboot nothing.
+# What of the fast guest's arguments is not update-grub's to say. A panic must reboot nothing, and a
+# lab host is run by systemd.
 ARGUMENTS = " ".join(
     word
     for word in KERNEL_CMDLINE.split()
-    if word.partition("=")[0] not in ("root", "rootwait", "quiet", "panic")
+    if word.partition("=")[0] not in ("root", "rootwait", "quiet", "panic", "init")
 )
 # The machine has no screen, and update-grub's default is a graphical terminal.
 GRUB_SETTINGS = f'GRUB_TERMINAL=console\nGRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX="{ARGUMENTS}"\n'
