@@ -6,24 +6,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import processes
-from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
+from ansible_collections.nvmelab.bench.plugins.module_utils import processes, remembered
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.qmp import Qmp, QmpError
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.ssh_target import SshTarget
 from ansible_collections.nvmelab.bench.plugins.module_utils.guest.watch import find_trouble
-from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
+    from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 AnyPath = Union[str, "os.PathLike[str]"]
 
@@ -126,19 +125,19 @@ class RunningGuest:
 
     def save(self) -> None:
         """Write down what :func:`load_guest` needs to find this guest again."""
-        state = {
-            "schema_version": 1,
-            "process": self.process.to_dict(),
+        more = {
             "ssh": asdict(self.ssh),
             "boot_s": self.boot_s,
-            "spec": self.spec,
             "accelerator": self.accelerator,
-            "backends": {name: asdict(backend) for name, backend in self.backends.items()},
             "threads": self.threads,
         }
-        path = state_path(self.directory, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, state, durable=False)
+        remembered.keep(
+            state_path(self.directory, self.name),
+            process=self.process,
+            spec=self.spec,
+            backends=self.backends,
+            more=more,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return what a play wants to know of a guest, as plain data."""
@@ -179,24 +178,15 @@ def load_guest(directory: AnyPath, name: str) -> Optional[RunningGuest]:
     Raises:
         GuestError: what was remembered cannot be read.
     """
-    path = state_path(directory, name)
-    if not path.exists():
-        return None
-    try:
-        state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        record = Path(directory) / "processes" / f"{name}.json"
+
+    def guest(state: Mapping[str, Any], common: Mapping[str, Any]) -> RunningGuest:
         return RunningGuest(
+            **common,
             name=name,
-            process=Process.from_dict(state["process"], record=str(record)),
             ssh=SshTarget(**state["ssh"]),
             boot_s=state["boot_s"],
-            directory=Path(directory),
-            spec=state["spec"],
             accelerator=state["accelerator"],
-            backends={key: Backend(**value) for key, value in state["backends"].items()},
             threads=state["threads"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GuestError(
-            f"{path}: cannot be read ({error!r}); end QEMU by hand and remove that file"
-        ) from error
+
+    return remembered.recall(state_path(directory, name), guest, failed=GuestError, called="QEMU")

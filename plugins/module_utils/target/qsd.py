@@ -68,8 +68,6 @@ def start(
             backends.remove(backend)
         raise
     target = RunningTarget(
-        name=name,
-        kind=spec["kind"],
         process=process,
         directory=directory,
         sockets=sockets,

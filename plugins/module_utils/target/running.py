@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Union
 
-from ansible_collections.nvmelab.bench.plugins.module_utils import processes, systemd_scope
-from ansible_collections.nvmelab.bench.plugins.module_utils.atomic_file import write_json
+from ansible_collections.nvmelab.bench.plugins.module_utils import (
+    processes,
+    remembered,
+    systemd_scope,
+)
 from ansible_collections.nvmelab.bench.plugins.module_utils.errors import NvmelabError
-from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
 from ansible_collections.nvmelab.bench.plugins.module_utils.target import backends, nvme_taking
-from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    from ansible_collections.nvmelab.bench.plugins.module_utils.processes import Process
+    from ansible_collections.nvmelab.bench.plugins.module_utils.target.backends import Backend
 
 AnyPath = Union[str, "os.PathLike[str]"]
 
@@ -39,8 +42,6 @@ class TargetError(NvmelabError):
 class RunningTarget:
     """One storage target that serves all its exports."""
 
-    name: str
-    kind: str
     process: Process
     directory: Path
     sockets: dict[str, str]  # by the export's name: what QEMU connects to
@@ -48,6 +49,16 @@ class RunningTarget:
     backends: dict[str, Backend] = field(default_factory=dict)
     leftovers: tuple[str, ...] = ()  # files, and empty folders, that outlive a killed target
     unit: Optional[str] = None  # of systemd, where it is one
+
+    @property
+    def name(self) -> str:
+        """The target's name, as every message begins."""
+        return str(self.spec["name"])
+
+    @property
+    def kind(self) -> str:
+        """The program that serves: spdk-nvmf-tgt, qemu-storage-daemon and so on."""
+        return str(self.spec["kind"])
 
     @property
     def argv(self) -> list[str]:
@@ -120,19 +131,14 @@ class RunningTarget:
 
     def save(self) -> None:
         """Write down what :func:`load_target` needs to find this target again."""
-        path = state_path(self.directory, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "schema_version": 1,
-            "kind": self.kind,
-            "process": self.process.to_dict(),
-            "sockets": self.sockets,
-            "spec": self.spec,
-            "backends": {name: asdict(backend) for name, backend in self.backends.items()},
-            "leftovers": list(self.leftovers),
-            "unit": self.unit,
-        }
-        write_json(path, state, durable=False)
+        more = {"sockets": self.sockets, "leftovers": list(self.leftovers), "unit": self.unit}
+        remembered.keep(
+            state_path(self.directory, self.name),
+            process=self.process,
+            spec=self.spec,
+            backends=self.backends,
+            more=more,
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return what a play wants to know of a target, as plain data."""
@@ -163,27 +169,18 @@ def load_target(directory: AnyPath, name: str) -> Optional[RunningTarget]:
     Raises:
         TargetError: what was remembered cannot be read.
     """
-    path = state_path(directory, name)
-    if not path.exists():
-        return None
-    try:
-        state: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        record = Path(directory) / "processes" / f"{name}.json"
+
+    def target(state: Mapping[str, Any], common: Mapping[str, Any]) -> RunningTarget:
         return RunningTarget(
-            name=name,
-            kind=state["kind"],
-            process=Process.from_dict(state["process"], record=str(record)),
-            directory=Path(directory),
+            **common,
             sockets=state["sockets"],
-            spec=state["spec"],
-            backends={key: Backend(**value) for key, value in state["backends"].items()},
             leftovers=tuple(state["leftovers"]),
             unit=state.get("unit"),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TargetError(
-            f"{path}: cannot be read ({error!r}); end the target by hand and remove that file"
-        ) from error
+
+    return remembered.recall(
+        state_path(directory, name), target, failed=TargetError, called="the target"
+    )
 
 
 @contextlib.contextmanager

@@ -188,8 +188,6 @@ def _launch(
             unit=unit,
         )
     return RunningTarget(
-        name=name,
-        kind=spec["kind"],
         process=process,
         directory=directory,
         sockets=sockets,

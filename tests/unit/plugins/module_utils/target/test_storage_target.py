@@ -163,6 +163,15 @@ def test_a_target_is_found_again_by_another_session(lab: Lab) -> None:
     assert running.load_target(lab.directory, "target-1") is None
 
 
+def test_what_was_remembered_and_is_torn_is_named(lab: Lab) -> None:
+    """A torn memory of a target is an error with its path and what to do."""
+    path = running.state_path(lab.directory, "target-1")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"process": {')
+    with pytest.raises(TargetError, match=r"target-1\.json: cannot be read .* end the target by"):
+        running.load_target(lab.directory, "target-1")
+
+
 @pytest.mark.qemu
 @needs_daemon
 def test_a_killed_target_is_named(lab: Lab) -> None:
