@@ -31,15 +31,12 @@ def _table(stairs: Staircase) -> Table:
     table = terminal.headed_table(Text(terminal.plain(title)))
     depth = stairs.depths[-1]
     table.add_column("layer", overflow="fold", min_width=15)
+    measured = "lat mean\n1 in" if stairs.has_latencies else f"IOPS\n{depth} in"
+    table.add_column(f"{measured}\nflight", justify="right", no_wrap=True)
+    table.add_column("min–max", no_wrap=True)  # noqa: RUF001
+    table.add_column("n", justify="right", no_wrap=True)
     if stairs.has_latencies:
-        table.add_column("lat mean\n1 in\nflight", justify="right", no_wrap=True)
-        table.add_column("min–max", no_wrap=True)  # noqa: RUF001
-        table.add_column("n", justify="right", no_wrap=True)
         table.add_column("cost\nan I/O", justify="right", max_width=10)
-    else:
-        table.add_column(f"IOPS\n{depth} in\nflight", justify="right", no_wrap=True)
-        table.add_column("min–max", no_wrap=True)  # noqa: RUF001
-        table.add_column("n", justify="right", no_wrap=True)
     table.add_column(f"% of first\n{depth} in\nflight", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for group in stairs.siblings:
