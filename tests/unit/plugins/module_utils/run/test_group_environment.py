@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -210,6 +211,27 @@ def test_nobody_starts_before_all_are_ready(run: Run, tmp_path: Path) -> None:
     )
     manifest, _ = run(group_point(1), then=meet)
     assert manifest["state"] == "complete", manifest["reason"]
+
+
+def test_jobs_of_several_devices_are_held_and_have_the_time_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job each device and guest; all devices open before the guests say that they are ready."""
+    asked: list[tuple[list[dict[str, Any]], float]] = []
+
+    def begin(_: Any, requests: list[dict[str, Any]], *, deadline_s: float, **_more: Any) -> str:
+        asked.append((requests, deadline_s))
+        return "heard enough"
+
+    one, two = (sweep.Target(f"0000:00:1{n}.0", node="address") for n in (0, 1))
+    both = replace(one, names=("one", "two"), more=(two,))
+    monkeypatch.setattr(sweep.together.Talk, "begin", begin)
+    monkeypatch.setattr(guest_environment.GuestEnvironment, "target", lambda *_: both)
+    run(group_point(1))
+    ((requests, deadline_s),) = asked
+    assert [request["gate"] for request in requests] == [2, 2, 2]
+    usual_s = sweep.DEVICE_DEADLINE_S + sweep.ANSWER_S
+    assert deadline_s == usual_s + requests[0]["limit_s"]
 
 
 def test_a_guest_without_its_device_keeps_the_others_from_starting(

@@ -43,6 +43,7 @@ class Guest:
 
     answers: list[Any]
     asked: list[Any] = field(default_factory=list)
+    deadlines_s: list[float] = field(default_factory=list)
     name: str = "guest-1"
     paused: bool = False
     alive: bool = True
@@ -61,6 +62,7 @@ class Guest:
         """What replaces guest_python.call."""
         assert deadline_s > 0
         self.asked.append(wish)
+        self.deadlines_s.append(deadline_s)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -245,6 +247,17 @@ def test_giving_back(monkeypatch: pytest.MonkeyPatch, answer: Any, odd: str | No
     assert devices.give_back() == odd
     assert guest.asked[1:] == [{"back": BEFORE}]
     assert devices.give_back() is None
+
+
+def test_giving_back_has_time_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel under TCG takes seconds for each: 24 at once would not be done in those of one."""
+    had = {FIRST: BEFORE[FIRST], SECOND: BEFORE[FIRST]}
+    spent_s = []
+    for before in (BEFORE, had):
+        devices, guest = taken(monkeypatch, {**TAKEN, "before": before}, GIVEN_BACK)
+        devices.give_back()
+        spent_s.append(guest.deadlines_s[-1])
+    assert spent_s[1] - spent_s[0] == user_space.BACK_EACH_S
 
 
 @pytest.mark.parametrize("state", [{"paused": True}, {"alive": False}], ids=str)
